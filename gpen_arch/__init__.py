@@ -1,0 +1,1 @@
+"""GPEN face restoration and RealESRNet upscaling: torch in, torch out."""

@@ -1,0 +1,70 @@
+"""What a face is, and a set of them: plain, frozen, hashable, free of any device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from math import hypot
+
+Point = tuple[float, float]
+Landmarks = tuple[Point, Point, Point, Point, Point]
+BBox = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Face:
+    """A detected face, in pixels of the picture that it was found on (centres at integers).
+
+    ``bbox`` is ``x1, y1, x2, y2``; ``landmarks`` are left eye, right eye, nose, left and right
+    mouth corner as the viewer sees them; ``frame`` is the picture's index in its batch.
+    """
+
+    bbox: BBox
+    score: float
+    landmarks: Landmarks
+    frame: int = 0
+
+    @property
+    def width(self) -> float:
+        return self.bbox[2] - self.bbox[0]
+
+    @property
+    def height(self) -> float:
+        return self.bbox[3] - self.bbox[1]
+
+    @property
+    def size(self) -> float:
+        """The box's shorter side."""
+        return min(self.width, self.height)
+
+    @property
+    def centre(self) -> Point:
+        return (self.bbox[0] + self.bbox[2]) / 2, (self.bbox[1] + self.bbox[3]) / 2
+
+    @property
+    def eye_distance(self) -> float:
+        (left_x, left_y), (right_x, right_y) = self.landmarks[:2]
+        return hypot(right_x - left_x, right_y - left_y)
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """Faces of a batch of ``frames`` pictures, all of ``image_size`` (height, width)."""
+
+    faces: tuple[Face, ...]
+    image_size: tuple[int, int]
+    frames: int = 1
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __iter__(self) -> Iterator[Face]:
+        return iter(self.faces)
+
+    def of_frame(self, frame: int) -> tuple[Face, ...]:
+        """The faces of one picture, in their order here."""
+        return tuple(face for face in self.faces if face.frame == frame)
+
+    def with_faces(self, faces: Iterable[Face]) -> FaceSet:
+        """The same pictures with other faces."""
+        return replace(self, faces=tuple(faces))
