@@ -1,0 +1,66 @@
+"""The discriminator that GPEN is trained against: StyleGAN2's residual one."""
+
+from dataclasses import dataclass
+from math import log2
+
+import torch
+from torch import Tensor, nn
+
+from .layers import ConvLayer, EqualLinear, ResBlock, channels_at
+
+STDDEV_EPS = 1e-8
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The sizes of a discriminator; see :class:`gpen_arch.networks.gpen.GPENConfig`.
+
+    ``stddev_group`` pictures share one minibatch statistic: ``None`` takes the whole batch (as
+    GPEN does); StyleGAN2 takes 4, which makes the score independent of the batch's size.
+    """
+
+    img_resolution: int = 512
+    channel_multiplier: int = 2
+    narrow: float = 1.0
+    stddev_group: int | None = None
+
+    def channels(self, resolution: int) -> int:
+        return channels_at(resolution, self.channel_multiplier, self.narrow)
+
+
+class Discriminator(nn.Module):
+    """Score pictures (B, 3, S, S) in -1..1: (B, 1), higher is more real."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.channels(config.img_resolution)
+        blocks: list[nn.Module] = [ConvLayer(3, width, 1)]
+        for level in range(int(log2(config.img_resolution)) - 1, 1, -1):
+            inner, width = width, config.channels(2**level)
+            blocks.append(ResBlock(inner, width))
+        self.convs = nn.Sequential(*blocks)
+        self.final_conv = ConvLayer(width + 1, width, 3)
+        self.final_linear = nn.Sequential(
+            EqualLinear(width * 16, width, activate=True), EqualLinear(width, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_with_features(x)[0]
+
+    def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The score, and every block's output (for feature matching; GPEN, equation 5)."""
+        features = []
+        for block in self.convs:
+            x = block(x)
+            features.append(x)
+        x = torch.cat((x, self._minibatch_stddev(x)), dim=1)
+        return self.final_linear(self.final_conv(x).flatten(1)), features
+
+    def _minibatch_stddev(self, x: Tensor) -> Tensor:
+        """Mean deviation over a group, as one map: (B, 1, H, W). Groups are strided, not runs."""
+        batch, _, height, width = x.shape
+        group = min(self.config.stddev_group or batch, batch)
+        grouped = x.reshape(group, batch // group, *x.shape[1:])
+        stddev = (grouped.var(dim=0, unbiased=False) + STDDEV_EPS).sqrt().mean(dim=(1, 2, 3))
+        return stddev.repeat(group)[:, None, None, None].expand(-1, 1, height, width)
