@@ -1,0 +1,143 @@
+"""Degradation recipes: how a good face becomes the bad one that the network learns to undo.
+
+A :class:`Recipe` is data: a tuple of steps, serialisable, and without state. All chance comes from
+one ``numpy.random.Generator``, which :func:`generator_for` derives from (seed, epoch, index), so a
+picture is the same on any number of workers and in any order.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import cv2
+import numpy as np
+
+from ..errors import InvalidImageError
+from .steps import Image, Size, Step, resize
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of several sequences of steps, by weight."""
+
+    kind: ClassVar[str] = "one_of"
+    weights: tuple[float, ...]
+    options: tuple[tuple[Step, ...], ...]
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The picture after the chosen sequence."""
+        edges = np.cumsum(self.weights)
+        chosen = int(np.searchsorted(edges, rng.uniform() * edges[-1], "right"))
+        return _apply_all(self.options[min(chosen, len(self.options) - 1)], image, original, rng)
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """All steps in random order; the two of ``in_order`` (places in ``steps``) keep theirs."""
+
+    kind: ClassVar[str] = "shuffle"
+    steps: tuple[Step, ...]
+    in_order: tuple[int, ...] = ()
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The picture after all steps."""
+        order = [int(place) for place in rng.permutation(len(self.steps))]
+        places = sorted(order.index(step) for step in self.in_order)
+        for place, step in zip(places, self.in_order, strict=True):
+            order[place] = step
+        return _apply_all(tuple(self.steps[place] for place in order), image, original, rng)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named recipe.
+
+    Attributes:
+        name: for reports.
+        steps: what turns the good picture into the bad one, in order.
+        flip: chance that both pictures are mirrored (left to right).
+        grey: chance that both pictures lose their colour, before ``steps``.
+        colour_shift: chance and size (0..1) of a random shift of each colour of both pictures.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    flip: float = 0.5
+    grey: float = 0.2
+    colour_shift: tuple[float, float] = field(default=(0.0, 20 / 255))
+
+    def without_augmentation(self) -> "Recipe":
+        """The same degradation of a picture as it is: no flip, grey or shift; for evaluation."""
+        return dataclasses.replace(self, flip=0.0, grey=0.0, colour_shift=(0.0, 0.0))
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain dicts, lists, numbers and strings; :func:`recipes.recipe_from_dict` reads it."""
+        from .recipes import recipe_to_dict
+
+        return recipe_to_dict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, object]) -> "Recipe":
+        """The recipe that :meth:`to_dict` wrote. Raises InvalidOptionError for anything else."""
+        from .recipes import recipe_from_dict
+
+        return recipe_from_dict(values)
+
+
+def generator_for(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """The generator of one picture: a function of these three non-negative numbers alone."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch, index))))
+
+
+def degrade(image: Image, recipe: Recipe, rng: np.random.Generator) -> Image:
+    """The degraded picture, of the same size: the recipe's steps, 8-bit rounding, resize back.
+
+    Args:
+        image: ``(H, W, 3)`` float32 RGB 0..1; it is not changed.
+        recipe: its ``flip``, ``grey`` and ``colour_shift`` are for :func:`degrade_pair`.
+        rng: from :func:`generator_for`.
+
+    Raises:
+        InvalidImageError: for another shape or type.
+    """
+    height, width = _check(image)
+    result = _apply_all(recipe.steps, image, (height, width), rng)
+    result = (np.rint(np.clip(result, 0, 1) * 255) / 255).astype(np.float32)
+    if result.shape[:2] != (height, width):
+        result = resize(result, height, width, "bilinear")
+    return result
+
+
+def degrade_pair(image: Image, recipe: Recipe, rng: np.random.Generator) -> tuple[Image, Image]:
+    """``(good, degraded)``: the picture augmented as the recipe says, and its degraded copy.
+
+    The published order: flip, colour shift, grey; all of them change the good picture, too.
+    """
+    _check(image)
+    good = image
+    if rng.uniform() < recipe.flip:
+        good = np.ascontiguousarray(good[:, ::-1])
+    chance, size = recipe.colour_shift
+    if rng.uniform() < chance:
+        good = np.clip(good + rng.uniform(-size, size, 3).astype(np.float32), 0, 1)
+    if rng.uniform() < recipe.grey:
+        good = np.repeat(cv2.cvtColor(good, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+    return good, degrade(good, recipe, rng)
+
+
+def _apply_all(
+    steps: tuple[Step, ...], image: Image, original: Size, rng: np.random.Generator
+) -> Image:
+    for step in steps:
+        image = step.apply(image, original, rng)
+    return image
+
+
+def _check(image: Image) -> Size:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.float32 or image.size == 0:
+        raise InvalidImageError(
+            "Degradation expects a picture (H, W, 3) of float32, RGB 0..1; found "
+            f"{tuple(image.shape)} of {image.dtype}. Convert it first."
+        )
+    return image.shape[0], image.shape[1]

@@ -1,0 +1,216 @@
+"""The published recipes by name, and recipes to and from plain data, TOML and JSON."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from ..errors import InvalidOptionError, MissingDependencyError
+from . import steps as s
+from .degradations import OneOf, Recipe, Shuffle
+
+_STEP_TYPES: dict[str, Any] = {
+    step.kind: step
+    for step in (
+        s.Blur, s.Sinc, s.Downscale, s.Decimate, s.Rescale, s.GaussianNoise, s.PoissonNoise,
+        s.Jpeg, s.ResizeTo, OneOf, Shuffle,
+    )
+}  # fmt: skip
+
+
+def gfpgan() -> Recipe:
+    """GFPGAN's recipe as GPEN's published trainer uses it: the default."""
+    return Recipe(
+        name="gfpgan",
+        steps=(
+            s.Blur(kinds=("iso", "aniso"), weights=(0.5, 0.5), sizes=(41, 41), sigma=(0.1, 10.0)),
+            s.Downscale(factor=(0.8, 8.0)),
+            s.GaussianNoise(sigma=(0.0, 20.0)),
+            s.Jpeg(quality=(60.0, 100.0)),
+        ),
+    )
+
+
+def realesrgan(scale: float = 4.0) -> Recipe:
+    """Real-ESRGAN's two rounds and last sinc filter (arXiv:2107.10833, its published options)."""
+    last = s.ResizeTo(divisor=scale, interpolations=("area", "bilinear", "bicubic"))
+    compress = s.Jpeg(quality=(30.0, 95.0))
+    second_resize = s.Rescale(weights=(0.3, 0.4, 0.3), factor=(0.3, 1.2), divisor=scale)
+    return Recipe(
+        name="realesrgan",
+        steps=(
+            _realesrgan_blur((0.2, 3.0), 1.0),
+            s.Rescale(weights=(0.2, 0.7, 0.1), factor=(0.15, 1.5)),
+            _gaussian_or_poisson((1.0, 30.0), (0.05, 3.0)),
+            compress,
+            _realesrgan_blur((0.2, 1.5), 0.8),
+            second_resize,
+            _gaussian_or_poisson((1.0, 25.0), (0.05, 2.5)),
+            OneOf((0.5, 0.5), ((last, s.Sinc(), compress), (compress, last, s.Sinc()))),
+        ),
+    )
+
+
+def bsrgan() -> Recipe:
+    """BSRGAN's shuffled order at scale 4 (arXiv:2103.14006), without its camera model.
+
+    A quarter of the pictures are halved first and go through the same at scale 2.
+    """
+    any_of: tuple[s.Interpolation, ...] = ("bilinear", "bicubic", "area")
+    half = s.ResizeTo(divisor=2.0, interpolations=any_of)
+    return Recipe(
+        name="bsrgan",
+        steps=(
+            OneOf((0.75, 0.25), ((_bsrgan_shuffle(4),), (half, _bsrgan_shuffle(2)))),
+            s.Jpeg(quality=(30.0, 96.0)),
+        ),
+    )
+
+
+RECIPES = {"gfpgan": gfpgan, "realesrgan": realesrgan, "bsrgan": bsrgan}
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """A published recipe by name, or one from a ``.toml`` or ``.json`` file.
+
+    Raises:
+        InvalidOptionError: for an unknown name, an unreadable file, or contents that are no recipe.
+    """
+    named = RECIPES.get(str(name_or_path))
+    if named is not None:
+        return named()
+    path = Path(name_or_path)
+    if path.suffix not in (".toml", ".json") or not path.is_file():
+        raise InvalidOptionError(
+            f"Expected a degradation recipe, one of {', '.join(RECIPES)}, or a .toml or .json "
+            f"file; found {str(name_or_path)!r}, which is neither. Check the spelling."
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else _parse_toml(text)
+    except (OSError, ValueError) as error:
+        raise InvalidOptionError(f"{path} is not a readable {path.suffix} file: {error}") from error
+    return recipe_from_dict(values)
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, object]:
+    """Plain data that JSON and TOML can hold."""
+    return cast(dict[str, object], _plain(recipe))
+
+
+def recipe_from_dict(values: Mapping[str, object]) -> Recipe:
+    """The recipe that these values describe.
+
+    Raises:
+        InvalidOptionError: names the key that is unknown, missing or out of its range.
+    """
+    known = {"steps": (), **values}
+    steps = tuple(_step(value) for value in _list("steps", known["steps"]))
+    return cast(Recipe, _build(Recipe, "recipe", {"name": "custom", **values, "steps": steps}))
+
+
+def _realesrgan_blur(sigma: s.Range, probability: float) -> s.Blur:
+    return s.Blur(
+        kinds=(
+            "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso",
+        ),
+        weights=(0.45, 0.25, 0.12, 0.03, 0.12, 0.03),
+        sizes=(7, 21), sigma=sigma, wavy=0.1, probability=probability,
+    )  # fmt: skip
+
+
+def _gaussian_or_poisson(sigma: s.Range, scale: s.Range) -> OneOf:
+    gaussian = s.GaussianNoise(sigma=sigma, grey=0.4)
+    return OneOf((0.5, 0.5), ((gaussian,), (s.PoissonNoise(scale=scale, grey=0.4),)))
+
+
+def _bsrgan_blur(scale: int) -> OneOf:
+    widest = 2.0 + 0.2 * scale
+    level = s.Blur(kinds=("iso",), weights=(1.0,), sizes=(7, 25), sigma=(1e-3, widest))
+    slanted = s.Blur(
+        kinds=("aniso",), weights=(1.0,), sizes=(7, 25), sigma=(1e-3, math.sqrt(4.0 + scale)),
+        angle=(0.0, math.pi), variances=True,
+    )  # fmt: skip
+    return OneOf((0.5, 0.5), ((slanted,), (level,)))
+
+
+def _bsrgan_shuffle(scale: int) -> Shuffle:
+    any_of: tuple[s.Interpolation, ...] = ("bilinear", "bicubic", "area")
+    shrink = s.Downscale(factor=(1.0, 2.0 * scale), interpolations=any_of)
+    decimate = s.Decimate(factor=scale, sigma=(0.1, 0.6 * scale))
+    # What downsampling leaves is brought to the final size by the next step, so it stays second.
+    last = s.ResizeTo(divisor=4.0, interpolations=any_of)
+    return Shuffle(
+        steps=(
+            _bsrgan_blur(scale),
+            _bsrgan_blur(scale),
+            OneOf((0.75, 0.25), ((shrink,), (decimate,))),
+            last,
+            s.GaussianNoise(sigma=(2.0, 25.0), grey=0.4, correlated=0.2),
+            s.Jpeg(quality=(30.0, 96.0), probability=0.9),
+        ),
+        in_order=(2, 3),
+    )
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        kind = getattr(value, "kind", None)
+        return fields if kind is None else {"kind": kind, **fields}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _step(value: object) -> s.Step:
+    if not isinstance(value, Mapping) or value.get("kind") not in _STEP_TYPES:
+        raise InvalidOptionError(
+            f"A step of a recipe needs a kind, one of {', '.join(_STEP_TYPES)}; found {value!r}."
+        )
+    fields: dict[str, object] = {str(k): v for k, v in value.items() if k != "kind"}
+    if "steps" in fields:
+        fields["steps"] = tuple(_step(item) for item in _list("steps", fields["steps"]))
+    if "options" in fields:
+        sequences = [_list("options", item) for item in _list("options", fields["options"])]
+        fields["options"] = tuple(tuple(_step(item) for item in items) for items in sequences)
+    return cast(s.Step, _build(_STEP_TYPES[value["kind"]], str(value["kind"]), fields))
+
+
+def _build(kind: Any, name: str, values: Mapping[str, object]) -> object:
+    known = {f.name for f in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InvalidOptionError(
+            f"{name} knows {', '.join(sorted(known))}; found {', '.join(unknown)}. Check spelling."
+        )
+    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    try:
+        built = kind(**plain)
+    except TypeError as error:
+        raise InvalidOptionError(f"{name} is incomplete: {error}.") from error
+    from .recipe_checks import check_values
+
+    check_values(name, built)
+    return built
+
+
+def _list(name: str, value: object) -> Sequence[object]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise InvalidOptionError(f"{name} must be a list; found {value!r}.")
+    return value
+
+
+def _parse_toml(text: str) -> dict[str, object]:
+    try:
+        import tomllib
+    except ModuleNotFoundError:
+        try:
+            import tomli as tomllib  # Python 3.10
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(
+                "Reading TOML on Python 3.10 needs the package tomli: pip install tomli."
+            ) from error
+    return tomllib.loads(text)

@@ -1,0 +1,310 @@
+"""The steps that degradation recipes are made of: data that knows how to apply itself.
+
+A step is a frozen dataclass; ``apply`` takes a picture ``(H, W, 3)`` float32 RGB 0..1, the size
+``(height, width)`` of the picture that the recipe began with, and the one generator that all chance
+comes from. Noise levels are in 8-bit units, JPEG qualities 0..100.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from . import kernels
+
+Image = npt.NDArray[np.float32]
+Range = tuple[float, float]
+Size = tuple[int, int]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "area"]
+KernelKind = Literal[
+    "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"
+]
+
+_INTERPOLATIONS: dict[str, int] = {
+    "nearest": cv2.INTER_NEAREST,
+    "bilinear": cv2.INTER_LINEAR,
+    "bicubic": cv2.INTER_CUBIC,
+    "area": cv2.INTER_AREA,
+}
+
+
+class Step(Protocol):
+    """One operation of a recipe."""
+
+    kind: ClassVar[str]
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The picture after this step; its size may change."""
+        ...
+
+
+def resize(image: Image, height: int, width: int, interpolation: str) -> Image:
+    """OpenCV's resize, with every side at least one pixel."""
+    size = (max(1, width), max(1, height))
+    return cv2.resize(image, size, interpolation=_INTERPOLATIONS[interpolation])  # type: ignore[return-value]
+
+
+def jpeg(image: Image, quality: int) -> Image:
+    """The picture after 8-bit rounding and one JPEG round trip."""
+    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    done, data = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise RuntimeError(f"OpenCV could not encode a JPEG of shape {pixels.shape}")
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return decoded[:, :, ::-1].astype(np.float32) / np.float32(255)
+
+
+def _clipped(image: npt.NDArray[np.floating]) -> Image:
+    return np.clip(image, 0, 1).astype(np.float32, copy=False)
+
+
+def _grey(image: Image) -> Image:
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Blur:
+    """A random kernel: its kind by weight, its odd size, sigmas, angle and shape by range.
+
+    ``wavy`` is the chance of a sinc kernel in place of the others (Real-ESRGAN). The two halves of
+    a beta range (below and above 1) are drawn equally often, as published. ``variances`` draws
+    squares of sigmas uniformly, as BSRGAN does for its slanted kernels.
+    """
+
+    kind: ClassVar[str] = "blur"
+    kinds: tuple[KernelKind, ...] = ("iso", "aniso")
+    weights: tuple[float, ...] = (0.5, 0.5)
+    sizes: tuple[int, int] = (41, 41)
+    sigma: Range = (0.1, 10.0)
+    angle: Range = (-math.pi, math.pi)
+    beta_generalized: Range = (0.5, 4.0)
+    beta_plateau: Range = (1.0, 2.0)
+    wavy: float = 0.0
+    variances: bool = False
+    probability: float = 1.0
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The blurred picture, mirrored at its borders."""
+        if not _happens(self.probability, rng):
+            return image
+        size = _odd(self.sizes, rng)
+        if _happens(self.wavy, rng):
+            # Real-ESRGAN: a small kernel cannot hold a low cut-off frequency.
+            cutoff = rng.uniform(math.pi / (3 if size < 13 else 5), math.pi)
+            return filter2d(image, kernels.sinc_kernel(size, cutoff))
+        kind = self.kinds[_choice(self.weights, rng)]
+        sigma_x = self._sigma(rng)
+        if kind == "iso":
+            profile = kernels.gaussian_profile(size, sigma_x).astype(np.float32)
+            return cv2.sepFilter2D(image, -1, profile, profile)  # type: ignore[return-value]
+        sigma_y, angle = sigma_x, 0.0
+        if not kind.endswith("_iso"):
+            sigma_y, angle = self._sigma(rng), rng.uniform(*self.angle)
+        return filter2d(image, self._kernel(kind, size, sigma_x, sigma_y, angle, rng))
+
+    def _sigma(self, rng: np.random.Generator) -> float:
+        if self.variances:
+            return math.sqrt(rng.uniform(self.sigma[0] ** 2, self.sigma[1] ** 2))
+        return rng.uniform(*self.sigma)
+
+    def _kernel(
+        self,
+        kind: KernelKind,
+        size: int,
+        sigma_x: float,
+        sigma_y: float,
+        angle: float,
+        rng: np.random.Generator,
+    ) -> kernels.Kernel:
+        if kind.startswith("generalized"):
+            beta = _beta(self.beta_generalized, rng)
+            return kernels.generalised_gaussian_kernel(size, sigma_x, sigma_y, angle, beta)
+        if kind.startswith("plateau"):
+            beta = _beta(self.beta_plateau, rng)
+            return kernels.plateau_kernel(size, sigma_x, sigma_y, angle, beta)
+        return kernels.gaussian_kernel(size, sigma_x, sigma_y, angle)
+
+
+@dataclass(frozen=True)
+class Sinc:
+    """A circular low-pass filter that rings (Real-ESRGAN's last filter)."""
+
+    kind: ClassVar[str] = "sinc"
+    sizes: tuple[int, int] = (7, 21)
+    cutoff: Range = (math.pi / 3, math.pi)
+    probability: float = 0.8
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The filtered picture."""
+        if not _happens(self.probability, rng):
+            return image
+        return filter2d(
+            image, kernels.sinc_kernel(_odd(self.sizes, rng), rng.uniform(*self.cutoff))
+        )
+
+
+@dataclass(frozen=True)
+class Downscale:
+    """Shrinks by a uniform factor, as GFPGAN does: the new side is ``side // factor``."""
+
+    kind: ClassVar[str] = "downscale"
+    factor: Range = (0.8, 8.0)
+    interpolations: tuple[Interpolation, ...] = ("bilinear",)
+    probability: float = 1.0
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The smaller picture (larger where the factor is below 1)."""
+        if not _happens(self.probability, rng):
+            return image
+        factor = rng.uniform(*self.factor)
+        height, width = image.shape[:2]
+        how = self.interpolations[int(rng.integers(len(self.interpolations)))]
+        return resize(image, int(height // factor), int(width // factor), how)
+
+
+@dataclass(frozen=True)
+class Decimate:
+    """Gaussian blur centred between pixels, then every ``factor``-th pixel (BSRGAN)."""
+
+    kind: ClassVar[str] = "decimate"
+    factor: int = 4
+    size: int = 25
+    sigma: Range = (0.1, 2.4)
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The smaller picture, its pixels at the centres of the blocks that they stand for."""
+        centre = (self.factor - 1) / 2
+        profile = kernels.gaussian_profile(self.size, rng.uniform(*self.sigma), centre)
+        taps = profile.astype(np.float32)
+        blurred = cv2.sepFilter2D(image, -1, taps, taps)
+        return np.ascontiguousarray(blurred[:: self.factor, :: self.factor])
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """Real-ESRGAN's resize: up, down or keep by weight, then relative to the original's size.
+
+    The new side is ``original / divisor * factor``.
+    """
+
+    kind: ClassVar[str] = "rescale"
+    weights: tuple[float, float, float] = (0.2, 0.7, 0.1)
+    factor: Range = (0.15, 1.5)
+    divisor: float = 1.0
+    interpolations: tuple[Interpolation, ...] = ("area", "bilinear", "bicubic")
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The picture at its new size."""
+        ranges = ((1.0, self.factor[1]), (self.factor[0], 1.0), (1.0, 1.0))
+        factor = rng.uniform(*ranges[_choice(self.weights, rng)]) / self.divisor
+        how = self.interpolations[int(rng.integers(len(self.interpolations)))]
+        return resize(image, int(original[0] * factor), int(original[1] * factor), how)
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """White noise: its own per channel, the same in all (grey), or correlated (BSRGAN).
+
+    ``sigma`` is in 8-bit units. ``grey`` and ``correlated`` are chances; correlated noise has the
+    top of the range as its level, as published.
+    """
+
+    kind: ClassVar[str] = "gaussian_noise"
+    sigma: Range = (0.0, 20.0)
+    grey: float = 0.0
+    correlated: float = 0.0
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The noisy picture, clipped to 0..1."""
+        sigma = np.float32(rng.uniform(*self.sigma) / 255)
+        which = rng.uniform() if self.grey + self.correlated > 0 else 1.0
+        channels = 1 if which < self.grey else 3
+        noise = rng.standard_normal((*image.shape[:2], channels), dtype=np.float32)
+        if self.grey <= which < self.grey + self.correlated:
+            noise, sigma = noise @ _random_mixing(rng), np.float32(self.sigma[1] / 255)
+        return _clipped(image + noise * sigma)
+
+
+@dataclass(frozen=True)
+class PoissonNoise:
+    """Shot noise: as many levels as the picture has values, rounded up to a power of two."""
+
+    kind: ClassVar[str] = "poisson_noise"
+    scale: Range = (0.05, 3.0)
+    grey: float = 0.4
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The noisy picture, clipped to 0..1."""
+        scale = np.float32(rng.uniform(*self.scale))
+        source = _grey(image)[:, :, None] if _happens(self.grey, rng) else image
+        levels = np.rint(np.clip(source, 0, 1) * 255).astype(np.uint8)
+        count = np.count_nonzero(np.bincount(levels.ravel(), minlength=256))
+        peak = 2.0 ** math.ceil(math.log2(count))
+        exact = levels.astype(np.float64) / 255
+        noise = (rng.poisson(exact * peak) / peak - exact).astype(np.float32)
+        return _clipped(image + noise * scale)
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """JPEG compression of a uniform quality, cut to an integer."""
+
+    kind: ClassVar[str] = "jpeg"
+    quality: Range = (60.0, 100.0)
+    probability: float = 1.0
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The picture after compression."""
+        if not _happens(self.probability, rng):
+            return image
+        return jpeg(image, int(rng.uniform(*self.quality)))
+
+
+@dataclass(frozen=True)
+class ResizeTo:
+    """To the original's size divided by ``divisor``."""
+
+    kind: ClassVar[str] = "resize_to"
+    divisor: float = 1.0
+    interpolations: tuple[Interpolation, ...] = ("bilinear",)
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The picture at that size."""
+        how = self.interpolations[int(rng.integers(len(self.interpolations)))]
+        height, width = int(original[0] / self.divisor), int(original[1] / self.divisor)
+        return resize(image, height, width, how)
+
+
+def filter2d(image: Image, kernel: kernels.Kernel) -> Image:
+    """Correlation with a kernel; borders are mirrored without the edge pixel."""
+    return cv2.filter2D(image, -1, kernel.astype(np.float32))  # type: ignore[return-value]
+
+
+def _happens(probability: float, rng: np.random.Generator) -> bool:
+    # Certain and impossible events draw nothing, so that options at their limits cost no chance.
+    return probability >= 1 or (probability > 0 and rng.uniform() < probability)
+
+
+def _choice(weights: tuple[float, ...], rng: np.random.Generator) -> int:
+    edges = np.cumsum(weights)
+    return min(int(np.searchsorted(edges, rng.uniform() * edges[-1], "right")), len(weights) - 1)
+
+
+def _odd(sizes: tuple[int, int], rng: np.random.Generator) -> int:
+    return sizes[0] + 2 * int(rng.integers((sizes[1] - sizes[0]) // 2 + 1))
+
+
+def _beta(limits: Range, rng: np.random.Generator) -> float:
+    below = rng.uniform() < 0.5
+    return rng.uniform(limits[0], 1.0) if below else rng.uniform(1.0, limits[1])
+
+
+def _random_mixing(rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """A ``(3, 3)`` matrix that gives white noise BSRGAN's random covariance between channels."""
+    basis, _ = np.linalg.qr(rng.uniform(size=(3, 3)))
+    covariance = np.abs(basis.T @ np.diag(rng.uniform(size=3)) @ basis)
+    values, vectors = np.linalg.eigh(covariance)
+    return (vectors * np.sqrt(np.clip(values, 0, None))).T.astype(np.float32)
