@@ -1,0 +1,15 @@
+"""Weight files: which there are, where they lie, and how to fetch them."""
+
+from .locate import find_weight, how_to_get, locate_entry, search_folders, user_cache_folder
+from .manifest import Manifest, WeightEntry, load_manifest
+
+__all__ = [
+    "Manifest",
+    "WeightEntry",
+    "find_weight",
+    "how_to_get",
+    "load_manifest",
+    "locate_entry",
+    "search_folders",
+    "user_cache_folder",
+]

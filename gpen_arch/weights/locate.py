@@ -1,0 +1,158 @@
+"""Where a weight file lies on this machine, and whether it is what its pin says."""
+
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import CorruptWeightsError, WeightsNotFoundError
+from ..progress import ProgressCallback, ignore_progress
+from .manifest import PACKAGE_FOLDER, Manifest, WeightEntry, load_manifest
+
+logger = logging.getLogger(__name__)
+
+_BLOCK = 1 << 20
+
+
+def user_cache_folder() -> Path:
+    """The folder for fetched weights, by the platform's convention; it may not exist yet."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "gpen-portrait" / "weights"
+
+
+def search_folders(folders: Sequence[str | Path] = ()) -> tuple[Path, ...]:
+    """The folders that are searched, in order: given, ``$GPEN_WEIGHTS_DIR``, the user's cache."""
+    named = os.environ.get("GPEN_WEIGHTS_DIR", "").split(os.pathsep)
+    paths = [*map(Path, folders), *(Path(name) for name in named if name), user_cache_folder()]
+    return tuple(dict.fromkeys(path.expanduser() for path in paths))
+
+
+def find_weight(
+    name: str | Path,
+    folders: Sequence[str | Path] = (),
+    *,
+    manifest: Manifest | None = None,
+    on_progress: ProgressCallback = ignore_progress,
+) -> Path:
+    """Find a weight file by the manifest's id, by its file name, or by its path.
+
+    A file that the manifest pins is checked by :func:`check_contents`.
+
+    Args:
+        name: ``"GPEN-BFR-512"``, ``"RetinaFace-R50.pth"``, ``"my_model.pth"`` or a path.
+        folders: searched before ``$GPEN_WEIGHTS_DIR`` and the user's cache.
+        manifest: the known files; by default the package's own.
+        on_progress: told of the bytes hashed.
+
+    Raises:
+        WeightsNotFoundError: says where was searched, and how to get a file that is known.
+        CorruptWeightsError: the file is shorter than the published one.
+    """
+    known = load_manifest() if manifest is None else manifest
+    entry = known.find(str(name))
+    searched = search_folders(folders)
+    path = _search((str(name),), searched) if entry is None else locate_entry(entry, folders)
+    if path is None and Path(name).is_file():
+        path = Path(name)
+    if path is None:
+        raise WeightsNotFoundError(_not_found(str(name), entry, known, searched))
+    if entry is not None:
+        check_contents(entry, path, on_progress=on_progress)
+    return path
+
+
+def locate_entry(entry: WeightEntry, folders: Sequence[str | Path] = ()) -> Path | None:
+    """Where the entry's file lies, without reading it; ``None`` if it is nowhere."""
+    path = _search(entry.file_names, search_folders(folders))
+    if path is None and entry.builtin is not None:
+        builtin = PACKAGE_FOLDER / entry.builtin
+        path = builtin if builtin.is_file() else None
+    return path
+
+
+def check_contents(
+    entry: WeightEntry, path: Path, *, on_progress: ProgressCallback = ignore_progress
+) -> None:
+    """Compare a file with the entry's pin.
+
+    A file that is too short is a broken download: an error. Any other difference is logged as a
+    warning, because users hold re-saved and fine-tuned files under the published names.
+
+    Raises:
+        CorruptWeightsError: the file is shorter than the published one, or cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if entry.bytes is not None and size < entry.bytes:
+            raise CorruptWeightsError(
+                f"expected {entry.bytes} bytes in {path} ({entry.id}), found {size}: probably a "
+                f"download that broke off. Delete it and run `gpen weights fetch {entry.id}`, or "
+                "rename it if it is a file of your own."
+            )
+        if entry.sha256 is None:
+            return
+        digest = sha256_of(path, on_progress=on_progress)
+    except OSError as error:
+        raise CorruptWeightsError(
+            f"expected a readable file at {path}, found: {error}. Check its permissions."
+        ) from error
+    if digest != entry.sha256:
+        logger.warning(
+            "%s is not the published %s: expected sha256 %s, found %s. It is used as it is.",
+            path,
+            entry.id,
+            entry.sha256,
+            digest,
+        )
+
+
+def sha256_of(path: Path, *, on_progress: ProgressCallback = ignore_progress) -> str:
+    """The file's SHA-256 in hexadecimal; progress counts bytes."""
+    digest, total, done = hashlib.sha256(), path.stat().st_size, 0
+    on_progress(0, total)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            done += len(block)
+            on_progress(done, total)
+    return digest.hexdigest()
+
+
+def how_to_get(entry: WeightEntry, folder: Path) -> str:
+    """Sentences that tell a person where to get an entry's file and where to put it."""
+    size = "size unknown" if entry.bytes is None else entry.size_text
+    facts = f"{size}, licence: {entry.licence}"
+    manual = f"Get it from {' or '.join(entry.urls)} ({facts}) and save it as {folder / entry.file}"
+    if not entry.urls:
+        return f"It ships with the package ({facts}): reinstall the package."
+    if not entry.pinned:
+        return f"It has no published hash, so it is never fetched automatically. {manual}."
+    return f"Run `gpen weights fetch {entry.id}`. Or: {manual}."
+
+
+def _search(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
+    # The folder counts before the name: a folder that the user names wins over all others.
+    candidates = (folder / name for folder in folders for name in names)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _not_found(
+    name: str, entry: WeightEntry | None, manifest: Manifest, searched: Sequence[Path]
+) -> str:
+    places = ", ".join(str(folder) for folder in searched)
+    if entry is None:
+        return (
+            f"expected a known id, a file name or a path, found nothing for {name!r} in {places}. "
+            f"{manifest.suggest(name)}"
+        )
+    names = " or ".join(entry.file_names)
+    return f"expected {names} ({entry.id}), found it nowhere in {places}. " + how_to_get(
+        entry, searched[0]
+    )
