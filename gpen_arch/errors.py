@@ -57,5 +57,9 @@ class MissingDependencyError(GpenError):
     """An optional package that this feature needs is not installed."""
 
 
+class DatasetError(GpenError):
+    """A folder, list or dataset of faces that holds nothing usable."""
+
+
 class TrainingError(GpenError):
     """Training cannot start, go on or resume."""

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import cv2
 import numpy as np
 
 from ..errors import InvalidImageError
-from .steps import Image, Size, Step, resize
+from .operations import Image, as_grey, clipped, resize
+from .steps import Size, Step
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,10 @@ class Recipe:
         """The same degradation of a picture as it is: no flip, grey or shift; for evaluation."""
         return dataclasses.replace(self, flip=0.0, grey=0.0, colour_shift=(0.0, 0.0))
 
+    def without_flip(self) -> "Recipe":
+        """The same, for callers that mirror pictures themselves."""
+        return dataclasses.replace(self, flip=0.0)
+
     def to_dict(self) -> dict[str, object]:
         """Plain dicts, lists, numbers and strings; :func:`recipes.recipe_from_dict` reads it."""
         from .recipes import recipe_to_dict
@@ -120,9 +124,9 @@ def degrade_pair(image: Image, recipe: Recipe, rng: np.random.Generator) -> tupl
         good = np.ascontiguousarray(good[:, ::-1])
     chance, size = recipe.colour_shift
     if rng.uniform() < chance:
-        good = np.clip(good + rng.uniform(-size, size, 3).astype(np.float32), 0, 1)
+        good = clipped(good + rng.uniform(-size, size, 3).astype(np.float32))
     if rng.uniform() < recipe.grey:
-        good = np.repeat(cv2.cvtColor(good, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+        good = np.repeat(as_grey(good)[:, :, None], 3, axis=2)
     return good, degrade(good, recipe, rng)
 
 

@@ -51,7 +51,7 @@ def _are_weights(_name: str, value: typing.Any) -> bool:
 
 
 def _are_names(name: str, value: typing.Any) -> bool:
-    from . import steps
+    from . import steps  # late: steps are checked only when read from a file
 
     allowed = typing.get_args(getattr(steps, _NAMED[name]))
     return isinstance(value, tuple) and len(value) > 0 and all(item in allowed for item in value)

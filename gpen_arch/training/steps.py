@@ -9,26 +9,26 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from . import kernels
+from .operations import (
+    Image,
+    Interpolation,
+    as_grey,
+    clipped,
+    filter2d,
+    jpeg,
+    resize,
+    separable,
+)
 
-Image = npt.NDArray[np.float32]
 Range = tuple[float, float]
 Size = tuple[int, int]
-Interpolation = Literal["nearest", "bilinear", "bicubic", "area"]
 KernelKind = Literal[
     "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"
 ]
-
-_INTERPOLATIONS: dict[str, int] = {
-    "nearest": cv2.INTER_NEAREST,
-    "bilinear": cv2.INTER_LINEAR,
-    "bicubic": cv2.INTER_CUBIC,
-    "area": cv2.INTER_AREA,
-}
 
 
 class Step(Protocol):
@@ -39,30 +39,6 @@ class Step(Protocol):
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The picture after this step; its size may change."""
         ...
-
-
-def resize(image: Image, height: int, width: int, interpolation: str) -> Image:
-    """OpenCV's resize, with every side at least one pixel."""
-    size = (max(1, width), max(1, height))
-    return cv2.resize(image, size, interpolation=_INTERPOLATIONS[interpolation])  # type: ignore[return-value]
-
-
-def jpeg(image: Image, quality: int) -> Image:
-    """The picture after 8-bit rounding and one JPEG round trip."""
-    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    done, data = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise RuntimeError(f"OpenCV could not encode a JPEG of shape {pixels.shape}")
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    return decoded[:, :, ::-1].astype(np.float32) / np.float32(255)
-
-
-def _clipped(image: npt.NDArray[np.floating]) -> Image:
-    return np.clip(image, 0, 1).astype(np.float32, copy=False)
-
-
-def _grey(image: Image) -> Image:
-    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -98,8 +74,7 @@ class Blur:
         kind = self.kinds[_choice(self.weights, rng)]
         sigma_x = self._sigma(rng)
         if kind == "iso":
-            profile = kernels.gaussian_profile(size, sigma_x).astype(np.float32)
-            return cv2.sepFilter2D(image, -1, profile, profile)  # type: ignore[return-value]
+            return separable(image, kernels.gaussian_profile(size, sigma_x))
         sigma_y, angle = sigma_x, 0.0
         if not kind.endswith("_iso"):
             sigma_y, angle = self._sigma(rng), rng.uniform(*self.angle)
@@ -178,8 +153,7 @@ class Decimate:
         """The smaller picture, its pixels at the centres of the blocks that they stand for."""
         centre = (self.factor - 1) / 2
         profile = kernels.gaussian_profile(self.size, rng.uniform(*self.sigma), centre)
-        taps = profile.astype(np.float32)
-        blurred = cv2.sepFilter2D(image, -1, taps, taps)
+        blurred = separable(image, profile)
         return np.ascontiguousarray(blurred[:: self.factor, :: self.factor])
 
 
@@ -225,7 +199,7 @@ class GaussianNoise:
         noise = rng.standard_normal((*image.shape[:2], channels), dtype=np.float32)
         if self.grey <= which < self.grey + self.correlated:
             noise, sigma = noise @ _random_mixing(rng), np.float32(self.sigma[1] / 255)
-        return _clipped(image + noise * sigma)
+        return clipped(image + noise * sigma)
 
 
 @dataclass(frozen=True)
@@ -239,13 +213,13 @@ class PoissonNoise:
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The noisy picture, clipped to 0..1."""
         scale = np.float32(rng.uniform(*self.scale))
-        source = _grey(image)[:, :, None] if _happens(self.grey, rng) else image
+        source = as_grey(image)[:, :, None] if _happens(self.grey, rng) else image
         levels = np.rint(np.clip(source, 0, 1) * 255).astype(np.uint8)
         count = np.count_nonzero(np.bincount(levels.ravel(), minlength=256))
         peak = 2.0 ** math.ceil(math.log2(count))
         exact = levels.astype(np.float64) / 255
         noise = (rng.poisson(exact * peak) / peak - exact).astype(np.float32)
-        return _clipped(image + noise * scale)
+        return clipped(image + noise * scale)
 
 
 @dataclass(frozen=True)
@@ -276,11 +250,6 @@ class ResizeTo:
         how = self.interpolations[int(rng.integers(len(self.interpolations)))]
         height, width = int(original[0] / self.divisor), int(original[1] / self.divisor)
         return resize(image, height, width, how)
-
-
-def filter2d(image: Image, kernel: kernels.Kernel) -> Image:
-    """Correlation with a kernel; borders are mirrored without the edge pixel."""
-    return cv2.filter2D(image, -1, kernel.astype(np.float32))  # type: ignore[return-value]
 
 
 def _happens(probability: float, rng: np.random.Generator) -> bool:

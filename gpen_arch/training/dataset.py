@@ -1,0 +1,218 @@
+"""Faces for training and evaluation: pairs of a good and a degraded picture."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..errors import DatasetError, InvalidImageError
+from ..progress import ProgressCallback, ignore_progress
+from .degradations import Recipe, degrade_pair, generator_for
+from .operations import Image, as_grey, clipped
+from .sources import FaceSource, Pixels, SkippedFile, open_source
+
+logger = logging.getLogger(__name__)
+
+SQUARENESS = 0.02
+"""How far the sides of a face may differ (part of the longer one) and still be stretched."""
+
+
+class FaceItem(TypedDict):
+    """One pair: ``hq`` and ``lq`` are ``(3, S, S)`` float32 RGB 0..1."""
+
+    hq: Tensor
+    lq: Tensor
+    index: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Changes that both pictures of a pair share.
+
+    Attributes:
+        flip: chance of mirroring; None leaves it to the recipe (and is 0 for ready pairs).
+        jitter: brightness, contrast and saturation are each scaled by 1 - jitter .. 1 + jitter.
+    """
+
+    flip: float | None = None
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a source gave: counts, and every picture that is not used, with the reason."""
+
+    used: int
+    enlarged: int
+    skipped: tuple[SkippedFile, ...]
+
+
+class FaceDataset(Dataset[FaceItem]):
+    """Faces of one size, each with its degraded copy.
+
+    Pictures without a partner are degraded on the fly: the same (seed, epoch, index) gives the same
+    pair in every process. Unreadable and non-square pictures are left out and named in
+    ``report``; smaller ones are enlarged and counted.
+
+    Args:
+        source: what :func:`open_source` takes, or an open source.
+        size: side S of the pictures, pixels.
+        recipe: for sources without degraded partners.
+        seed: of all chance.
+        augmentation: on top of the recipe's own.
+        cache: keep the decoded pictures in memory, 3 S^2 bytes each (twice that for pairs).
+        on_progress: called while the pictures are checked.
+
+    Raises:
+        DatasetError: nothing usable, or no recipe for a source that needs one.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | FaceSource,
+        size: int,
+        recipe: Recipe | None = None,
+        *,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+        cache: bool = False,
+        on_progress: ProgressCallback = ignore_progress,
+    ) -> None:
+        self.source = open_source(source) if isinstance(source, (str, Path)) else source
+        if recipe is None and not self.source.paired:
+            raise DatasetError(
+                "Expected a degradation recipe, since these faces have no degraded partners; "
+                "found none. Name one, such as gfpgan."
+            )
+        self.size, self.recipe, self.seed = size, recipe, seed
+        self.augmentation = augmentation or Augmentation()
+        # Shared memory, so that workers which outlive an epoch see the next one's number.
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._cache: dict[int, tuple[Pixels, Pixels | None]] = {}
+        self._indices, self.report = self._check(cache, on_progress)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the degradations of this pass; a dataset that is never told stays at 0."""
+        self._epoch[0] = epoch
+
+    def name(self, index: int) -> str:
+        """The picture's name in its source."""
+        return self.source.name(self._indices[index])
+
+    def __getitem__(self, index: int) -> FaceItem:
+        place = self._indices[index]
+        pixels, partner = self._cache[place] if place in self._cache else self._read(place)
+        rng = generator_for(self.seed, int(self._epoch[0]), index)
+        good, degraded = self._pair(pixels, partner, rng)
+        return FaceItem(hq=_tensor(good), lq=_tensor(degraded), index=index, name=self.name(index))
+
+    def _pair(
+        self, pixels: Pixels, partner: Pixels | None, rng: np.random.Generator
+    ) -> tuple[Image, Image]:
+        good = _unit(pixels)
+        other = None if partner is None else _unit(partner)
+        flip, jitter = self.augmentation.flip, self.augmentation.jitter
+        if flip is not None and rng.uniform() < flip:
+            good = np.ascontiguousarray(good[:, ::-1])
+            other = None if other is None else np.ascontiguousarray(other[:, ::-1])
+        if jitter > 0:
+            factors = rng.uniform(1 - jitter, 1 + jitter, 3)
+            good = _jittered(good, factors)
+            other = None if other is None else _jittered(other, factors)
+        if other is not None:
+            return good, other
+        assert self.recipe is not None  # the constructor saw to it
+        recipe = self.recipe if flip is None else self.recipe.without_flip()
+        return degrade_pair(good, recipe, rng)
+
+    def _read(self, place: int) -> tuple[Pixels, Pixels | None]:
+        good = _fitted(self.source.read(place), self.size)
+        if not self.source.paired:
+            return good, None
+        return good, _fitted(self.source.read_degraded(place), self.size)
+
+    def _check(
+        self, cache: bool, on_progress: ProgressCallback
+    ) -> tuple[tuple[int, ...], DataReport]:
+        """Decodes every picture once: a truncated file shows in no header."""
+        usable: list[int] = []
+        skipped = list(self.source.skipped)
+        enlarged, total = 0, len(self.source)
+        on_progress(0, total)
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            for place, outcome in enumerate(pool.map(self._try, range(total))):
+                if isinstance(outcome, InvalidImageError):
+                    skipped.append(SkippedFile(self.source.name(place), str(outcome)))
+                    logger.warning("left out: %s", outcome)
+                else:
+                    usable.append(place)
+                    enlarged += outcome.enlarged
+                    if cache:
+                        self._cache[place] = outcome.pictures
+                on_progress(place + 1, total)
+        if not usable:
+            raise DatasetError(
+                f"Expected at least one usable face; found {len(skipped)} unusable ones, the first "
+                f"{skipped[0].name}: {skipped[0].reason}"
+            )
+        if enlarged:
+            logger.warning("%d of %d faces are under %d pixels", enlarged, len(usable), self.size)
+        return tuple(usable), DataReport(len(usable), enlarged, tuple(skipped))
+
+    def _try(self, place: int) -> "_Checked | InvalidImageError":
+        try:
+            raw = self.source.read(place)
+            good = _fitted(raw, self.size)
+            partner = None
+            if self.source.paired:
+                partner = _fitted(self.source.read_degraded(place), self.size)
+        except InvalidImageError as error:
+            return error
+        return _Checked((good, partner), min(raw.shape[:2]) < self.size)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    pictures: tuple[Pixels, Pixels | None]
+    enlarged: bool
+
+
+def _fitted(pixels: Pixels, size: int) -> Pixels:
+    """A square face at the asked size: averaged down (as published) or interpolated up."""
+    height, width = pixels.shape[:2]
+    if abs(height - width) > SQUARENESS * max(height, width):
+        raise InvalidImageError(
+            f"expected a square face, found {width}x{height}. Align and crop it first."
+        )
+    if (height, width) == (size, size):
+        return pixels
+    how = cv2.INTER_AREA if min(height, width) >= size else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(pixels, (size, size), interpolation=how), dtype=np.uint8)
+
+
+def _jittered(image: Image, factors: np.ndarray) -> Image:
+    """Brightness, contrast about the mean, saturation about the grey picture."""
+    brightness, contrast, saturation = (np.float32(factor) for factor in factors)
+    image = image * brightness
+    image = (image - image.mean()) * contrast + image.mean()
+    grey = as_grey(image)[:, :, None]
+    return clipped((image - grey) * saturation + grey)
+
+
+def _unit(pixels: Pixels) -> Image:
+    return np.divide(pixels, 255, dtype=np.float32)
+
+
+def _tensor(image: Image) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
