@@ -1,0 +1,176 @@
+"""RetinaFace around its network: preparing pictures, decoding, suppression.
+
+Source: Deng et al., "RetinaFace" (CVPR 2020), with the settings of the published GPEN pipeline.
+BGR and 0..255 live in here; outside, pictures are RGB 0..1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from gpen_arch.errors import InvalidImageError, InvalidOptionError
+from gpen_arch.faces.sampling import check_images
+from gpen_arch.faces.types import Face
+from gpen_arch.ops.nms import nms
+from gpen_arch.progress import ProgressCallback, ignore_progress
+
+_MEAN_BGR = (104.0, 117.0, 123.0)
+_STRIDES_AND_SIZES = ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))
+_CENTRE_VARIANCE, _SIZE_VARIANCE = 0.1, 0.2
+_IOU_THRESHOLD = 0.4
+_MOST_CANDIDATES = 5000  # of a frame, best first, before suppression; published
+_MOST_FACES = 750  # of a frame; published
+_PIXELS_PER_PASS = 1 << 22  # bounds the memory of one pass of the network
+_CACHED_SIZES = 8
+
+
+@dataclass(frozen=True)
+class RetinaFaceDetector:
+    """A RetinaFace network with everything around it, at the pictures' own size.
+
+    Attributes:
+        network: (B, 3, H, W) BGR less the mean -> boxes (B, P, 4), probabilities (B, P, 2),
+            landmarks (B, P, 10), all relative to P prior boxes.
+        device: where the network is.
+        dtype: what the network calculates in.
+    """
+
+    network: nn.Module
+    device: torch.device
+    dtype: torch.dtype
+    _priors: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def to(
+        self, device: torch.device | str, dtype: torch.dtype | None = None
+    ) -> RetinaFaceDetector:
+        """The same network, moved, in a detector of that device and dtype."""
+        device, dtype = torch.device(device), dtype or self.dtype
+        return RetinaFaceDetector(self.network.to(device, dtype), device, dtype)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        images: Tensor,
+        *,
+        confidence: float = 0.9,
+        on_progress: ProgressCallback = ignore_progress,
+    ) -> list[list[Face]]:
+        """Faces of each picture, best first; see :class:`gpen_arch.faces.FaceDetector`.
+
+        Raises:
+            InvalidImageError: not (B, 3, H, W) floating point, or NaN or infinite somewhere.
+            InvalidOptionError: ``confidence`` outside 0..1.
+        """
+        check_request(images, confidence)
+        found: list[list[Face]] = []
+        on_progress(0, len(images))
+        for chunk in images.split(frames_per_pass(images.shape[-2:])):
+            first = len(found)
+            for offset, faces in enumerate(self._detect(chunk, confidence)):
+                found.append([replace(face, frame=first + offset) for face in faces])
+            on_progress(len(found), len(images))
+        return found
+
+    def _detect(self, images: Tensor, confidence: float) -> list[list[Face]]:
+        boxes, probabilities, landmarks = self.network(self._prepare(images))
+        scores = probabilities[..., 1].float()
+        if not bool(torch.isfinite(scores).all()):
+            raise InvalidImageError(
+                "expected pictures of finite numbers in 0..1, but the detector's scores are not "
+                f"finite; look for NaN or infinity in the pictures (detector: {self.dtype})"
+            )
+        # Only the few candidates above the threshold are decoded, and leave the device.
+        frames, chosen = (scores > confidence).nonzero(as_tuple=True)
+        priors = self._priors_for((images.shape[-2], images.shape[-1]))[chosen]
+        rows = torch.cat(
+            (
+                _decode_boxes(boxes[frames, chosen].float(), priors),
+                _decode_landmarks(landmarks[frames, chosen].float(), priors),
+                scores[frames, chosen, None],
+            ),
+            1,
+        ).cpu()
+        counts = torch.bincount(frames.cpu(), minlength=len(images)).tolist()
+        return [_faces_of_frame(part) for part in rows.split(counts)]
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        """RGB 0..1 to BGR 0..255 less the mean, in one pass over the pixels."""
+        images = images.to(self.device, torch.float32)
+        prepared = torch.empty_like(images, memory_format=torch.contiguous_format)
+        for channel, mean in enumerate(_MEAN_BGR):
+            offset = images.new_tensor(-mean)
+            torch.add(offset, images[:, 2 - channel], alpha=255, out=prepared[:, channel])
+        return prepared.to(self.dtype)
+
+    def _priors_for(self, size: tuple[int, int]) -> Tensor:
+        if size not in self._priors:
+            while len(self._priors) >= _CACHED_SIZES:
+                del self._priors[next(iter(self._priors))]
+            self._priors[size] = prior_boxes(size).to(self.device)
+        return self._priors[size]
+
+
+def prior_boxes(size: tuple[int, int]) -> Tensor:
+    """RetinaFace's prior boxes of a picture (height, width), in pixels.
+
+    Returns:
+        (P, 4) float32 centre x, centre y, width, height, in the network's order of outputs.
+    """
+    levels = []
+    for stride, sides in _STRIDES_AND_SIZES:
+        rows, columns = (math.ceil(length / stride) for length in size)
+        y, x, side = torch.meshgrid(
+            (torch.arange(rows) + 0.5) * stride,
+            (torch.arange(columns) + 0.5) * stride,
+            torch.tensor(sides, dtype=torch.float32),
+            indexing="ij",
+        )
+        levels.append(torch.stack((x, y, side, side), -1).flatten(0, 2))
+    return torch.cat(levels)
+
+
+def frames_per_pass(size: Sequence[int]) -> int:
+    """How many pictures of ``size`` (height, width) go through a detector at once."""
+    return max(1, _PIXELS_PER_PASS // (size[0] * size[1]))
+
+
+def check_request(images: Tensor, confidence: float) -> None:
+    """Raises unless these are RGB pictures and a confidence to look for faces with."""
+    check_images(images)
+    if images.shape[1] != 3:
+        raise InvalidImageError(
+            f"expected RGB pictures (B, 3, H, W), found {tuple(images.shape)}; convert gray and "
+            "drop alpha first"
+        )
+    if not 0 <= confidence <= 1:
+        raise InvalidOptionError(f"expected a confidence in 0..1, found {confidence}")
+
+
+def _decode_boxes(offsets: Tensor, priors: Tensor) -> Tensor:
+    """Offsets and priors (K, 4) to ``x1, y1, x2, y2`` in pixels."""
+    centre = priors[:, :2] + offsets[:, :2] * _CENTRE_VARIANCE * priors[:, 2:]
+    half = priors[:, 2:] * (offsets[:, 2:] * _SIZE_VARIANCE).exp() / 2
+    return torch.cat((centre - half, centre + half), 1)
+
+
+def _decode_landmarks(offsets: Tensor, priors: Tensor) -> Tensor:
+    """Offsets (K, 10) and priors (K, 4) to five x, y in pixels, (K, 10)."""
+    points = offsets.unflatten(1, (5, 2)) * _CENTRE_VARIANCE * priors[:, None, 2:]
+    return (points + priors[:, None, :2]).flatten(1)
+
+
+def _faces_of_frame(rows: Tensor) -> list[Face]:
+    """Decoded candidates (K, 4 + 10 + 1) of one frame to its faces."""
+    rows = rows[rows[:, -1].argsort(descending=True, stable=True)[:_MOST_CANDIDATES]]
+    kept = rows[nms(rows[:, :4], rows[:, -1], _IOU_THRESHOLD)[:_MOST_FACES]].tolist()
+    faces = []
+    for x1, y1, x2, y2, *marks, score in kept:
+        eye, other_eye, nose, mouth, other_mouth = zip(marks[::2], marks[1::2], strict=True)
+        landmarks = (eye, other_eye, nose, mouth, other_mouth)
+        faces.append(Face(bbox=(x1, y1, x2, y2), score=score, landmarks=landmarks))
+    return faces
