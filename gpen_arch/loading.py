@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +84,7 @@ def _read_pickle(path: Path) -> object:
             f"refuses ({_first_line(error)}). It may run code when opened by other programs: use a "
             ".safetensors copy, or a file from a source that you trust"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged bytes can raise anything in an unpickler
         raise CorruptWeightsError(
             f"{path.name}: expected a torch checkpoint, found {_first_line(error)}; "
             "it is probably truncated or damaged: fetch or copy it again"
@@ -239,10 +238,20 @@ def load_network(
         some = ", ".join(list(state)[:3])
         raise UnsupportedModelError(f"{name}: expected one of: {known}; found keys like {some}")
     _require_finite(state, name)
-    with torch.device("meta"):
-        network = architecture.build(state)
+    network = _build_empty(architecture, state, name)
     _load_strictly(network, state, f"{name} ({architecture.label})")
     return network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+
+def _build_empty(architecture: Architecture, state: StateDict, name: str) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return architecture.build(state)
+    except KeyError as error:
+        raise WeightsMismatchError(
+            f"{name} ({architecture.label}): expected a tensor {error}, found none; "
+            "use the file as it was published"
+        ) from error
 
 
 def _require_finite(state: StateDict, name: str) -> None:

@@ -1,0 +1,204 @@
+"""Aligned face crops to restored ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .checks import require_images
+from .errors import InvalidFacesError, InvalidOptionError
+from .faces.geometry import align_faces
+from .faces.types import Face, FaceSet
+from .memory import with_smaller_units
+from .progress import ProgressCallback, ignore_progress
+
+DEFAULT_BATCH = {"cpu": 1}
+DEFAULT_GPU_BATCH = 8
+
+
+@dataclass(frozen=True)
+class LeftFace:
+    """A face that was found and then left as it is, and why."""
+
+    face: Face
+    reason: str
+
+
+@dataclass(frozen=True)
+class RestoredFaces:
+    """Faces before and after restoration, and where they belong.
+
+    ``transforms`` (N, 2, 3) map the picture's pixels to the crop's; ``aligned`` and ``restored``
+    are (N, 3, S, S) in 0..1, RGB. ``strength`` 0..1 is how much of the restoration a paste takes:
+    it is applied there, against the picture itself, so that 0 leaves the picture untouched.
+    ``left`` lists the faces that are in none of the tensors.
+    """
+
+    faces: FaceSet
+    transforms: Tensor
+    aligned: Tensor
+    restored: Tensor
+    strength: float = 1.0
+    left: tuple[LeftFace, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    @property
+    def blended(self) -> Tensor:
+        """The restored crops at this strength, over the aligned ones."""
+        return torch.lerp(self.aligned, self.restored, self.strength)
+
+    def keep(self, keep: Tensor, reasons: list[str]) -> RestoredFaces:
+        """Only the faces where ``keep`` (N,) is true; the others are left with their reason."""
+        flags = keep.tolist()
+        dropped = tuple(
+            LeftFace(face, reason)
+            for face, kept, reason in zip(self.faces, flags, reasons, strict=True)
+            if not kept
+        )
+        if not dropped:
+            return self
+        rows = keep.to(self.aligned.device)
+        return replace(
+            self,
+            faces=self.faces.with_faces(
+                f for f, kept in zip(self.faces, flags, strict=True) if kept
+            ),
+            transforms=self.transforms[keep.to(self.transforms.device)],
+            aligned=self.aligned[rows],
+            restored=self.restored[rows],
+            left=self.left + dropped,
+        )
+
+
+class FaceRestorer:
+    """A GPEN network with its range, size and batches taken care of.
+
+    Args:
+        network: maps (N, 3, S, S) in -1..1 to the same; a :class:`~gpen_arch.networks.GPEN`, or
+            any module of that contract.
+        size: S; needed only where ``network`` has no ``config.img_resolution``.
+        input_range: ``"symmetric"`` feeds -1..1; ``"unit"`` feeds 0..1, as the published
+            segmentation-to-face network wants its colour-coded maps.
+    """
+
+    def __init__(
+        self, network: nn.Module, *, size: int | None = None, input_range: str = "symmetric"
+    ) -> None:
+        config = getattr(network, "config", None)
+        resolution = size or getattr(config, "img_resolution", None)
+        if resolution is None:
+            raise InvalidOptionError(
+                "expected a network with config.img_resolution, or a size; "
+                f"found {type(network).__name__} and no size"
+            )
+        if input_range not in ("symmetric", "unit"):
+            raise InvalidOptionError(f"input_range is symmetric or unit, not {input_range!r}")
+        self.network = network
+        self.size = int(resolution)
+        self.input_range = input_range
+
+    def __call__(
+        self,
+        crops: Tensor,
+        *,
+        batch_size: int = 0,
+        on_progress: ProgressCallback = ignore_progress,
+    ) -> Tensor:
+        """Restore crops (N, 3, h, w) in 0..1: (N, 3, S, S) in 0..1, on the crops' device, float32.
+
+        Crops of another size are resized (bilinear) first. ``batch_size`` 0 chooses by device; it
+        is halved when memory runs out.
+        """
+        count = len(crops)
+        on_progress(0, count)
+        if count == 0:
+            return crops.new_empty((0, 3, self.size, self.size), dtype=torch.float32)
+        require_images(crops, "face crops")
+        crops = self._fit(crops.float())
+        restored = torch.empty_like(crops)
+        batch, start = self._batch_size(batch_size), 0
+        while start < count:
+            done, batch = with_smaller_units(
+                lambda size, first=start: self._restore(crops[first : first + size]),
+                batch,
+                floor=1,
+                name="face batch",
+            )
+            restored[start : start + len(done)] = done
+            start += len(done)
+            on_progress(start, count)
+        return restored
+
+    def _batch_size(self, asked: int) -> int:
+        if asked < 0:
+            raise InvalidOptionError(
+                f"faces per batch: expected 0 (automatic) or more, found {asked}"
+            )
+        return asked or DEFAULT_BATCH.get(self._placement()[0].type, DEFAULT_GPU_BATCH)
+
+    def _fit(self, crops: Tensor) -> Tensor:
+        if crops.shape[-2:] == (self.size, self.size):
+            return crops
+        size = (self.size, self.size)
+        return F.interpolate(crops, size, mode="bilinear", align_corners=False, antialias=True)
+
+    def _placement(self) -> tuple[torch.device, torch.dtype]:
+        tensor = next(self.network.parameters(), None)
+        if tensor is None:
+            tensor = next(self.network.buffers(), None)
+        return (
+            (torch.device("cpu"), torch.float32)
+            if tensor is None
+            else (tensor.device, tensor.dtype)
+        )
+
+    @torch.inference_mode()
+    def _restore(self, crops: Tensor) -> Tensor:
+        device, dtype = self._placement()
+        x = crops if self.input_range == "unit" else crops * 2 - 1
+        image = cast(Tensor, self.network(x.to(device, dtype)))
+        return (image.float() * 0.5 + 0.5).clamp(0, 1).to(crops.device)
+
+
+def restore_faces(
+    images: Tensor,
+    faces: FaceSet,
+    gpen: nn.Module | FaceRestorer,
+    *,
+    strength: float = 1.0,
+    batch_size: int = 0,
+    on_progress: ProgressCallback = ignore_progress,
+) -> RestoredFaces:
+    """Crop every face of ``images`` to the network's template, and restore it.
+
+    Args:
+        images: (B, 3, H, W) in 0..1, RGB: the pictures that ``faces`` were found on.
+        faces: what :func:`~gpen_arch.detect_faces` found; faces of many frames share batches.
+        gpen: a GPEN network or a :class:`FaceRestorer`.
+        strength: 0..1, applied when the faces are pasted.
+        batch_size: faces a batch; 0 chooses.
+
+    Raises:
+        InvalidFacesError: ``faces`` belong to pictures of another size or number.
+    """
+    require_images(images)
+    if not 0.0 <= strength <= 1.0:
+        raise InvalidOptionError(f"strength: expected 0 to 1, found {strength}")
+    if faces.image_size != tuple(images.shape[-2:]) or faces.frames != len(images):
+        raise InvalidFacesError(
+            f"expected faces of {len(images)} picture(s) of {tuple(images.shape[-2:])}, found "
+            f"faces of {faces.frames} of {faces.image_size}; detect on the pictures that you restore"
+        )
+    restorer = gpen if isinstance(gpen, FaceRestorer) else FaceRestorer(gpen)
+    aligned, transforms = align_faces(images, faces, restorer.size)
+    restored = restorer(aligned, batch_size=batch_size, on_progress=on_progress)
+    result = RestoredFaces(faces, transforms, aligned, restored, strength)
+    finite = torch.isfinite(restored).flatten(1).all(dim=1)
+    reason = "the network's result was not finite; use fp32"
+    return result.keep(finite, [reason] * len(faces))

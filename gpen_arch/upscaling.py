@@ -1,0 +1,246 @@
+"""Super-resolution of whole pictures, tile by tile, without seams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
+
+import cv2
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .checks import require_images
+from .errors import InvalidOptionError
+from .memory import with_smaller_units
+from .progress import ProgressCallback, ignore_progress
+
+SMALLEST_TILE = 128
+DEFAULT_HALO = 32
+TILE_STEP = 4  # tiles start where any network's pixel-unshuffle (by 1, 2 or 4) starts
+TILE_BUDGET = 512 * 2**20  # bytes of the widest feature maps of one tile
+WIDE_MAPS = 4  # how many maps of the output's size are alive at once
+
+
+@dataclass(frozen=True)
+class Upscaler:
+    """A super-resolution network and what a caller must know of it.
+
+    Args:
+        network: (1, 3, h, w) in 0..1 to (1, 3, scale h, scale w).
+        scale: its native factor.
+        multiple: h and w must be multiples of it.
+        features: channels at the output's size, which decide a tile's memory.
+        device, dtype: where it computes.
+    """
+
+    network: Callable[[Tensor], Tensor]
+    scale: int
+    multiple: int = 1
+    features: int = 64
+    device: torch.device | None = None
+    dtype: torch.dtype = torch.float32
+
+    @staticmethod
+    def of(network: nn.Module) -> Upscaler:
+        """Describe an :class:`~gpen_arch.networks.RRDBNet` (or one prepared for inference)."""
+        config = getattr(network, "config", None)
+        if config is None or not hasattr(config, "scale"):
+            raise InvalidOptionError(
+                f"expected a network with config.scale, found {type(network).__name__}; "
+                "describe others with Upscaler(network, scale)"
+            )
+        tensor = next(network.parameters(), None)
+        if tensor is None:
+            tensor = next(network.buffers())
+        return Upscaler(
+            cast("Callable[[Tensor], Tensor]", network),
+            config.scale,
+            config.unshuffle,
+            config.num_feat,
+            tensor.device,
+            tensor.dtype,
+        )
+
+    def automatic_tile(self) -> int:
+        """The largest tile, from 128 to 512 px, whose widest feature maps stay within budget."""
+        itemsize = torch.finfo(self.dtype).bits // 8
+        bytes_a_pixel = self.scale**2 * self.features * itemsize * WIDE_MAPS
+        side = int((TILE_BUDGET / bytes_a_pixel) ** 0.5) // 32 * 32
+        return min(max(side, SMALLEST_TILE), 512)
+
+
+def upscale_image(
+    images: Tensor,
+    upscaler: nn.Module | Upscaler,
+    *,
+    scale: int = 2,
+    tile: int = 0,
+    halo: int = DEFAULT_HALO,
+    on_progress: ProgressCallback = ignore_progress,
+) -> Tensor:
+    """Upscale pictures with a network, in tiles that overlap and are blended.
+
+    Each tile is computed with ``halo`` pixels of its surroundings and fades into its neighbour
+    over half of them, so that the result does not depend on where the tiles lie: exactly where
+    half the halo covers the network's receptive field, and below what 8 bits show elsewhere.
+
+    Args:
+        images: (B, 3, H, W) in 0..1, RGB, any size.
+        upscaler: an RRDBNet, or an :class:`Upscaler`.
+        scale: the factor of the result; another native factor is resized (down by area).
+        tile: side of a tile in input pixels, without its halo; 0 chooses. Halved, down to 128,
+            when memory runs out.
+        halo: context in input pixels; rounded up to a multiple of 4.
+
+    Returns:
+        (B, 3, scale H, scale W) in 0..1, float32, on the pictures' device.
+
+    Raises:
+        InsufficientMemoryError: a tile of 128 px does not fit.
+    """
+    require_images(images)
+    if scale < 1:
+        raise InvalidOptionError(f"scale: expected 1 or more, found {scale}")
+    if tile < 0 or halo < 0:
+        raise InvalidOptionError(f"tile and halo: expected 0 or more, found {tile} and {halo}")
+    described = upscaler if isinstance(upscaler, Upscaler) else Upscaler.of(upscaler)
+    side = _round_up(tile or described.automatic_tile())
+    work = _TiledUpscale(images, described, scale, _round_up(halo), on_progress)
+    result, _ = with_smaller_units(work, side, floor=min(SMALLEST_TILE, side), name="tile")
+    return result
+
+
+def resize_lanczos(images: Tensor, scale: int) -> Tensor:
+    """Resize (B, 3, H, W) by ``scale`` with OpenCV's 8 x 8 Lanczos filter, clamped to 0..1."""
+    require_images(images)
+    height, width = images.shape[-2] * scale, images.shape[-1] * scale
+    frames = images.detach().float().cpu().permute(0, 2, 3, 1).numpy()
+    resized = [cv2.resize(f, (width, height), interpolation=cv2.INTER_LANCZOS4) for f in frames]
+    stacked = torch.stack([torch.from_numpy(frame) for frame in resized])
+    return stacked.permute(0, 3, 1, 2).clamp(0, 1).contiguous().to(images.device)
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one axis: the input that it reads, and the ramp that it is weighted with."""
+
+    start: int
+    stop: int
+    fade_in: bool
+    fade_out: bool
+
+
+def spans(length: int, tile: int, halo: int) -> list[Span]:
+    """Cut an axis into tiles of nearly equal size, each widened by ``halo`` where it has a
+    neighbour. Cuts lie at multiples of 4."""
+    count = max(1, -(-length // tile))
+    cuts = [round(length * i / count / TILE_STEP) * TILE_STEP for i in range(count)] + [length]
+    return [
+        Span(max(first - halo, 0), min(last + halo, length), first > 0, last < length)
+        for first, last in pairwise(cuts)
+        if last > first
+    ]
+
+
+def ramp(span: Span, halo: int, scale: int) -> Tensor:
+    """The weights of a tile's output along one axis; overlapping ramps add up to one.
+
+    A quarter of the overlap at its outer end weighs nothing: there the tile lacks context.
+    """
+    weights = torch.ones((span.stop - span.start) * scale)
+    if halo == 0:
+        return weights
+    overlap, dead = 2 * halo * scale, halo * scale // 2
+    rise = torch.zeros(overlap)
+    live = overlap - 2 * dead
+    rise[dead : overlap - dead] = (torch.arange(live) + 0.5) / max(live, 1)
+    rise[overlap - dead :] = 1.0
+    if span.fade_in:
+        weights[:overlap] *= rise
+    if span.fade_out:
+        weights[-overlap:] *= 1 - rise
+    return weights
+
+
+class _TiledUpscale:
+    """One call's work, as a function of the tile's size (so that it can be tried again)."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        upscaler: Upscaler,
+        scale: int,
+        halo: int,
+        on_progress: ProgressCallback,
+    ) -> None:
+        self.images = _pad_to_multiple(images, upscaler.multiple)
+        self.size = images.shape[-2:]
+        self.upscaler = upscaler
+        self.scale = scale
+        self.halo = halo
+        self.on_progress = on_progress
+
+    @torch.inference_mode()
+    def __call__(self, tile: int) -> Tensor:
+        frames, _, height, width = self.images.shape
+        # Tiles are at least half as wide as asked: a wider halo would make three of them overlap.
+        halo = min(self.halo, tile // 4 // TILE_STEP * TILE_STEP)
+        result = torch.zeros(
+            (frames, 3, height * self.scale, width * self.scale), device=self.images.device
+        )
+        tiles = [(y, x) for y in spans(height, tile, halo) for x in spans(width, tile, halo)]
+        self.on_progress(0, frames * len(tiles))
+        for done, (frame, y, x) in enumerate(_each(frames, tiles), start=1):
+            self._add(result[frame], frame, y, x, halo)
+            self.on_progress(done, frames * len(tiles))
+        bottom, right = self.size[0] * self.scale, self.size[1] * self.scale
+        return result[..., :bottom, :right].clamp_(0, 1)
+
+    def _add(self, canvas: Tensor, frame: int, y: Span, x: Span, halo: int) -> None:
+        source = self.images[frame : frame + 1, :, y.start : y.stop, x.start : x.stop]
+        output = self._upscale(source)[0]
+        for axis, span in ((-2, y), (-1, x)):
+            if span.fade_in or span.fade_out:
+                weights = ramp(span, halo, self.scale).to(output.device)
+                output = output * (weights[:, None] if axis == -2 else weights)
+        s = self.scale
+        canvas[:, y.start * s : y.stop * s, x.start * s : x.stop * s] += output
+
+    def _upscale(self, source: Tensor) -> Tensor:
+        device = self.upscaler.device or source.device
+        output = self.upscaler.network(source.to(device, self.upscaler.dtype)).float()
+        size = (source.shape[-2] * self.scale, source.shape[-1] * self.scale)
+        return resize_to(output, size).to(self.images.device)
+
+
+def resize_to(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (B, C, H, W) to ``size``: down by area, up bicubic."""
+    if images.shape[-2:] == size:
+        return images
+    if images.shape[-2] >= size[0]:
+        return F.interpolate(images, size, mode="area")
+    return F.interpolate(images, size, mode="bicubic", align_corners=False)
+
+
+def _each(frames: int, tiles: list[tuple[Span, Span]]) -> Iterator[tuple[int, Span, Span]]:
+    for frame in range(frames):
+        for y, x in tiles:
+            yield frame, y, x
+
+
+def _round_up(value: int) -> int:
+    return -(-value // TILE_STEP) * TILE_STEP
+
+
+def _pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """Mirror the last rows and columns until the size divides (as published: reflect)."""
+    height, width = images.shape[-2:]
+    below, right = -height % multiple, -width % multiple
+    if below == 0 and right == 0:
+        return images
+    # A picture narrower than its padding has nothing to mirror.
+    mode = "reflect" if below < height and right < width else "replicate"
+    return F.pad(images.float(), (0, right, 0, below), mode=mode)
