@@ -301,14 +301,35 @@ def _load_as(
 def load_gpen(
     source: Source, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> GPEN:
-    """Load a GPEN generator of any size; ``.config`` tells which. See :func:`load_network`."""
+    """Load a GPEN generator of any size; ``.config`` tells which. See :func:`load_network`.
+
+    Returns:
+        A module that maps (B, 3, S, S) in -1..1, RGB, to the same.
+
+    Example:
+        >>> from gpen_arch.networks import GPEN, GPENConfig
+        >>> tiny = GPEN(GPENConfig(img_resolution=64, style_dim=8, n_mlp=2, narrow=1 / 64))
+        >>> network = load_gpen(tiny.state_dict())  # or load_gpen("GPEN-BFR-512.pth")
+        >>> network.config.img_resolution
+        64
+    """
     return _load_as(GPEN, source, device, dtype)
 
 
 def load_upscaler(
     source: Source, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> RRDBNet:
-    """Load a RealESRNet / Real-ESRGAN network; ``.config.scale`` is 1, 2 or 4."""
+    """Load a RealESRNet / Real-ESRGAN network; ``.config.scale`` is 1, 2 or 4.
+
+    Returns:
+        A module that maps (B, 3, H, W) in 0..1, RGB, to (B, 3, scale H, scale W).
+
+    Example:
+        >>> from gpen_arch.networks import RRDBNet, RRDBNetConfig
+        >>> tiny = RRDBNet(RRDBNetConfig(scale=2, num_feat=4, num_block=1, num_grow_ch=2))
+        >>> load_upscaler(tiny.state_dict()).config.scale  # or load_upscaler("realesrnet_x2.pth")
+        2
+    """
     return _load_as(RRDBNet, source, device, dtype)
 
 

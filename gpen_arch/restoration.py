@@ -186,6 +186,13 @@ def restore_faces(
 
     Raises:
         InvalidFacesError: ``faces`` belong to pictures of another size or number.
+
+    Example:
+        >>> marks = ((20.0, 30.0), (44.0, 30.0), (32.0, 44.0), (22.0, 58.0), (42.0, 58.0))
+        >>> faces = FaceSet((Face((8.0, 4.0, 56.0, 72.0), 0.99, marks),), image_size=(80, 64))
+        >>> stub = FaceRestorer(nn.Identity(), size=64)  # or load_gpen("GPEN-BFR-512.pth")
+        >>> tuple(restore_faces(torch.rand(1, 3, 80, 64), faces, stub).restored.shape)
+        (1, 3, 64, 64)
     """
     require_images(images)
     if not 0.0 <= strength <= 1.0:
@@ -193,7 +200,8 @@ def restore_faces(
     if faces.image_size != tuple(images.shape[-2:]) or faces.frames != len(images):
         raise InvalidFacesError(
             f"expected faces of {len(images)} picture(s) of {tuple(images.shape[-2:])}, found "
-            f"faces of {faces.frames} of {faces.image_size}; detect on the pictures that you restore"
+            f"faces of {faces.frames} of {faces.image_size}; "
+            "detect on the pictures that you restore"
         )
     restorer = gpen if isinstance(gpen, FaceRestorer) else FaceRestorer(gpen)
     aligned, transforms = align_faces(images, faces, restorer.size)

@@ -100,6 +100,11 @@ def upscale_image(
 
     Raises:
         InsufficientMemoryError: a tile of 128 px does not fit.
+
+    Example:
+        >>> doubling = Upscaler(nn.Upsample(scale_factor=2), scale=2)  # or load_upscaler("x2.pth")
+        >>> tuple(upscale_image(torch.rand(1, 3, 30, 50), doubling).shape)
+        (1, 3, 60, 100)
     """
     require_images(images)
     if scale < 1:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import pytest
 import torch
@@ -38,10 +39,17 @@ class _TorchvisionSchemas(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, _TorchvisionSchemas())
 
 
+def skip_or_fail(reason: str) -> NoReturn:
+    """Skip for want of something outside the repository; fail where everything must be there."""
+    if os.environ.get("GPEN_REQUIRE_ASSETS"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="session")
 def assets() -> Path:
     """The folder with golden numbers, real weights and test pictures."""
     folder = Path(os.environ.get("GPEN_TEST_ASSETS", ROOT.parent / "shared"))
     if not (folder / "reference").is_dir():
-        pytest.skip(f"needs the test assets: no folder {folder} (set GPEN_TEST_ASSETS)")
+        skip_or_fail(f"needs the test assets: no folder {folder} (set GPEN_TEST_ASSETS)")
     return folder
