@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
@@ -51,3 +52,9 @@ def fill_eqface(network: nn.Module, prefix: str) -> None:
         return next((value for end, value in offsets.items() if name.endswith(end)), 1.0)
 
     fill(network, lambda _, p: prod(p.shape[1:]) ** -0.5 if p.ndim >= 2 else 0.05, offset, prefix)
+
+
+def save_checkpoint(network: nn.Module, path: Path) -> Path:
+    """Write a network as the published trainers do."""
+    torch.save({"g_ema": network.state_dict()}, path)
+    return path

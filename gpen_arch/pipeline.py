@@ -1,0 +1,294 @@
+"""The whole picture: detect, restore, upscale, paste; with a report that leaves nothing out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from time import perf_counter
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .checks import require_images
+from .errors import InvalidOptionError
+from .faces import (
+    Face,
+    FaceDetector,
+    FaceSet,
+    detect_faces,
+    paste_faces,
+    scale_faces,
+    usable_landmarks,
+)
+from .progress import ProgressCallback
+from .restoration import FaceRestorer, LeftFace, RestoredFaces, restore_faces
+from .upscaling import Upscaler, resize_lanczos, upscale_image
+
+FaceGate = Callable[[RestoredFaces], RestoredFaces]
+StageCallback = Callable[[str, int, int], None]
+STAGES = ("detect", "restore", "upscale", "paste")
+
+
+def ignore_stage(stage: str, done: int, total: int) -> None:
+    """The stage callback for callers that do not care."""
+
+
+@dataclass(frozen=True)
+class PortraitOptions:
+    """How a picture is enhanced.
+
+    Args:
+        scale: size of the result over that of the picture; 1 leaves the background as it is.
+        strength: 0..1, how much of the restoration is taken.
+        confidence: 0..1, a detection below it is no face.
+        max_side: a picture whose longer side exceeds it is detected on a smaller copy; None never.
+        min_face_size: shorter side of the box in pixels, under which a face is left as it is.
+        faces_per_batch: 0 chooses by device.
+        tile: side of an upscaling tile in pixels; 0 chooses.
+        published_order: detect and crop on the bilinearly enlarged picture, and round the
+            background to 8 bits, exactly as the published pipeline does. Otherwise detection and
+            crops use the picture itself: one interpolation instead of two.
+    """
+
+    scale: int = 2
+    strength: float = 1.0
+    confidence: float = 0.9
+    max_side: int | None = 1500
+    min_face_size: float = 0.0
+    faces_per_batch: int = 0
+    tile: int = 0
+    published_order: bool = False
+
+    def __post_init__(self) -> None:
+        limits = (
+            ("scale", self.scale, 1, 8),
+            ("strength", self.strength, 0, 1),
+            ("confidence", self.confidence, 0, 1),
+            ("min_face_size", self.min_face_size, 0, float("inf")),
+        )
+        for name, value, low, high in limits:
+            if not low <= value <= high:
+                raise InvalidOptionError(f"{name}: expected {low} to {high}, found {value}")
+
+
+@dataclass(frozen=True)
+class FaceReport:
+    """One face: where it is (pixels of the input), and what was done with it."""
+
+    frame: int
+    bbox: tuple[float, float, float, float]
+    score: float
+    size: float
+    eye_distance: float
+    restored: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class RestorationReport:
+    """What happened to every face of a batch of pictures; sizes are (height, width)."""
+
+    image_size: tuple[int, int]
+    output_size: tuple[int, int]
+    frames: int
+    faces: tuple[FaceReport, ...]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def restored(self) -> int:
+        return sum(face.restored for face in self.faces)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data, ready for JSON."""
+        return asdict(self) | {"restored": self.restored}
+
+    def summary(self) -> str:
+        """One line for people."""
+        left = len(self.faces) - self.restored
+        reasons = sorted({face.reason for face in self.faces if face.reason})
+        text = f"{len(self.faces)} face(s) found, {self.restored} restored"
+        return f"{text}, {left} left as found ({'; '.join(reasons)})" if left else text
+
+
+@dataclass(frozen=True)
+class PortraitResult:
+    """Enhanced pictures (B, 3, H', W') in 0..1, the faces' mask (B, H', W') in 0..1, and more.
+
+    ``faces`` are all that were found, in pixels of the input; ``restored`` holds their crops.
+    """
+
+    images: Tensor
+    mask: Tensor
+    faces: FaceSet
+    restored: RestoredFaces
+    report: RestorationReport
+
+
+class PortraitPipeline:
+    """Find every face, restore it, upscale the rest, put the faces back.
+
+    Args:
+        gpen: a GPEN network, or a :class:`~gpen_arch.restoration.FaceRestorer`.
+        detector: what :func:`~gpen_arch.load_detector` gives.
+        upscaler: a network for the background; None resizes it (Lanczos).
+        options: see :class:`PortraitOptions`.
+        gates: decide, after restoration, which faces are left as they are (see
+            :mod:`gpen_arch.faces.quality`).
+
+    Example:
+        >>> import torch
+        >>> def nobody(images, *, confidence=0.9, on_progress=None):
+        ...     return [[] for _ in images]
+        >>> stub = FaceRestorer(nn.Identity(), size=64)  # or load_gpen("GPEN-BFR-512.pth")
+        >>> pipeline = PortraitPipeline(stub, nobody)  # or load_detector("detection_*.pth")
+        >>> result = pipeline(torch.rand(1, 3, 30, 50))
+        >>> tuple(result.images.shape), result.report.summary()
+        ((1, 3, 60, 100), '0 face(s) found, 0 restored')
+    """
+
+    def __init__(
+        self,
+        gpen: nn.Module | FaceRestorer,
+        detector: FaceDetector,
+        upscaler: nn.Module | Upscaler | None = None,
+        options: PortraitOptions | None = None,
+        *,
+        gates: tuple[FaceGate, ...] = (),
+    ) -> None:
+        self.restorer = gpen if isinstance(gpen, FaceRestorer) else FaceRestorer(gpen)
+        self.detector = detector
+        self.upscaler = upscaler
+        self.options = options or PortraitOptions()
+        self.gates = gates
+
+    def __call__(
+        self, images: Tensor, *, on_progress: StageCallback = ignore_stage
+    ) -> PortraitResult:
+        """Enhance pictures (B, 3, H, W) in 0..1, RGB, all of one size.
+
+        ``on_progress(stage, done, total)`` is called throughout, ``stage`` being one of
+        ``detect``, ``restore``, ``upscale`` and ``paste``; raising from it cancels.
+
+        Raises:
+            InvalidImageError: not such pictures.
+        """
+        require_images(images)
+        images = images.float()
+        clock = _Clock()
+        found_on = self._detection_images(images)
+        with clock.stage("detect"):
+            faces = self._detect(found_on, _of_stage(on_progress, "detect"))
+        with clock.stage("restore"):
+            restored = self._restore(found_on, faces, _of_stage(on_progress, "restore"))
+        with clock.stage("upscale"):
+            background = self._background(images, _of_stage(on_progress, "upscale"))
+        with clock.stage("paste"):
+            on_progress("paste", 0, 1)
+            pasted, mask = paste_faces(background, restored)
+            on_progress("paste", 1, 1)
+        height, width = images.shape[-2:]
+        in_input = scale_faces(faces, (height, width))
+        report = RestorationReport(
+            image_size=(height, width),
+            output_size=(pasted.shape[-2], pasted.shape[-1]),
+            frames=len(images),
+            faces=_face_reports(faces, in_input, restored),
+            seconds=clock.seconds,
+        )
+        return PortraitResult(pasted, mask, in_input, restored, report)
+
+    def _detection_images(self, images: Tensor) -> Tensor:
+        scale = self.options.scale
+        if not self.options.published_order or scale == 1:
+            return images
+        enlarged = F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
+        return _round_to_8_bits(enlarged)
+
+    def _detect(self, images: Tensor, on_progress: ProgressCallback) -> FaceSet:
+        return detect_faces(
+            images,
+            self.detector,
+            confidence=self.options.confidence,
+            max_side=self.options.max_side,
+            on_progress=on_progress,
+        )
+
+    def _restore(
+        self, images: Tensor, faces: FaceSet, on_progress: ProgressCallback
+    ) -> RestoredFaces:
+        reasons = [self._reason_to_leave(face) for face in faces]
+        pairs = list(zip(faces, reasons, strict=True))
+        left = tuple(LeftFace(face, reason) for face, reason in pairs if reason is not None)
+        wanted = faces.with_faces(face for face, reason in pairs if reason is None)
+        restored = restore_faces(
+            images,
+            wanted,
+            self.restorer,
+            strength=self.options.strength,
+            batch_size=self.options.faces_per_batch,
+            on_progress=on_progress,
+        )
+        for gate in self.gates:
+            restored = gate(restored)
+        return replace(restored, left=left + restored.left)
+
+    def _reason_to_leave(self, face: Face) -> str | None:
+        smallest = self.options.min_face_size
+        if face.size < smallest:
+            return f"smaller than {smallest:g} px"
+        return usable_landmarks(face)
+
+    def _background(self, images: Tensor, on_progress: ProgressCallback) -> Tensor:
+        scale = self.options.scale
+        if scale == 1:
+            on_progress(1, 1)
+            return images
+        if self.upscaler is None:
+            background = resize_lanczos(images, scale)
+            on_progress(1, 1)
+        else:
+            background = upscale_image(
+                images, self.upscaler, scale=scale, tile=self.options.tile, on_progress=on_progress
+            )
+        return _round_to_8_bits(background) if self.options.published_order else background
+
+
+def _face_reports(
+    found: FaceSet, in_input: FaceSet, restored: RestoredFaces
+) -> tuple[FaceReport, ...]:
+    """What was done with each face; ``found`` and ``in_input`` differ in their pixels only."""
+    reasons = {each.face: each.reason for each in restored.left}
+    return tuple(
+        FaceReport(
+            frame=face.frame,
+            bbox=face.bbox,
+            score=face.score,
+            size=face.size,
+            eye_distance=face.eye_distance,
+            restored=original not in reasons,
+            reason=reasons.get(original),
+        )
+        for original, face in zip(found, in_input, strict=True)
+    )
+
+
+def _of_stage(on_progress: StageCallback, stage: str) -> ProgressCallback:
+    return lambda done, total: on_progress(stage, done, total)
+
+
+def _round_to_8_bits(images: Tensor) -> Tensor:
+    return (images * 255).round_() / 255
+
+
+class _Clock:
+    """Seconds spent in each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.seconds[name] = round(perf_counter() - start, 4)
