@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from gpen_arch.errors import InvalidFacesError, InvalidOptionError
+from ..errors import InvalidFacesError, InvalidOptionError
 
 
 def similarity_transform(source: Tensor, target: Tensor) -> Tensor:

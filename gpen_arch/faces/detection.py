@@ -12,16 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gpen_arch.errors import (
+from ..errors import (
     InvalidOptionError,
     MissingDependencyError,
     UnsupportedModelError,
     WeightsMismatchError,
     WeightsNotFoundError,
 )
-from gpen_arch.faces.retinaface import RetinaFaceDetector, check_request, frames_per_pass
-from gpen_arch.faces.types import Face, FaceSet
-from gpen_arch.progress import ProgressCallback, ignore_progress
+from ..progress import ProgressCallback, ignore_progress
+from .retinaface import RetinaFaceDetector, check_request, frames_per_pass
+from .types import Face, FaceSet
 
 NetworkName = Literal["mobile0.25", "resnet50"]
 DETECTORS: dict[str, NetworkName] = {
@@ -129,7 +129,7 @@ def load_detector(
     if isinstance(weights, Mapping):
         state = dict(weights)
     else:
-        from gpen_arch.loading import read_state_dict  # only here: detection needs no networks
+        from ..loading import read_state_dict  # only here: detection needs no networks
 
         state = read_state_dict(weights)
     found = recognise_detector(state)

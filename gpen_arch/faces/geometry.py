@@ -15,21 +15,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpen_arch.errors import InvalidFacesError, InvalidOptionError
-from gpen_arch.faces.affine import (
+from ..errors import InvalidFacesError, InvalidOptionError
+from .affine import (
     apply_affine,
     invert_affine,
     rescale_transforms,
     scale_points,
     similarity_transform,
 )
-from gpen_arch.faces.sampling import (
+from .sampling import (
     check_images,
     covered_rectangle,
     frame_indices,
     sampling_grid,
 )
-from gpen_arch.faces.types import Face, FaceSet
+from .types import Face, FaceSet
 
 __all__ = [
     "align_faces",
@@ -148,8 +148,11 @@ def align_transforms(faces: Sequence[Face], size: int) -> Tensor:
 def warp_crops(images: Tensor, frames: Tensor, transforms: Tensor, size: int) -> Tensor:
     """Cuts ``size`` x ``size`` crops out of pictures, bilinear, zeros outside.
 
-    OpenCV's ``warpAffine`` without its rounding of coordinates to 1/32 pixel. Only the part of a
-    picture that its faces cover is read, and nothing is copied per face.
+    OpenCV's ``warpAffine`` without its rounding of coordinates to 1/32 pixel, and with one
+    difference: a picture reaches to the outer edges of its outermost pixels. OpenCV fades them
+    to black from their centres on, which leaves a dark line where a face cut by the frame is
+    pasted back. Only the part of a picture that its faces cover is read, and nothing is copied
+    per face.
 
     Args:
         images: (B, C, H, W), any floating dtype, any device.
@@ -219,5 +222,20 @@ def _warp_frame(image: Tensor, to_image: Tensor, size: int) -> Tensor:
     # float32 also for half pictures: half has neither the grid's precision nor a CPU sampler.
     part = image[:, top:bottom, left:right].float()
     grid = sampling_grid(to_part, (size, size), (bottom - top, right - left), image.device)
-    crops = F.grid_sample(part.expand(len(grid), -1, -1, -1), grid, align_corners=False)
+    crops = F.grid_sample(
+        part.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False
+    )
+    for index, matrix in enumerate(to_part):
+        if not _stays_inside(matrix, size, (bottom - top, right - left)):
+            # The grid's -1 and 1 are the outer edges of the outermost pixels.
+            crops[index] *= (grid[index].abs() <= 1).all(-1)
     return crops.to(image.dtype)
+
+
+def _stays_inside(transform: Tensor, size: int, bounds: tuple[int, int]) -> bool:
+    """Whether a crop (by crop -> picture, 2x3) reads nothing beyond a picture (h, w)."""
+    last = size - 1.0
+    corners = torch.tensor([[0, 0], [last, 0], [0, last], [last, last]], dtype=torch.float64)
+    points = apply_affine(transform, corners)
+    limits = torch.tensor(bounds[::-1], dtype=torch.float64) - 1
+    return bool(((points >= 0) & (points <= limits)).all())

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from gpen_arch.errors import InvalidImageError, InvalidOptionError
-from gpen_arch.faces.sampling import check_images
-from gpen_arch.faces.types import Face
-from gpen_arch.ops.nms import nms
-from gpen_arch.progress import ProgressCallback, ignore_progress
+from ..errors import InvalidImageError, InvalidOptionError
+from ..ops.nms import nms
+from ..progress import ProgressCallback, ignore_progress
+from .sampling import check_images
+from .types import Face
 
 _MEAN_BGR = (104.0, 117.0, 123.0)
 _STRIDES_AND_SIZES = ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))

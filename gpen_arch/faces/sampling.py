@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gpen_arch.errors import InvalidFacesError, InvalidImageError
-from gpen_arch.faces.affine import apply_affine, transforms64
+from ..errors import InvalidFacesError, InvalidImageError
+from .affine import apply_affine, transforms64
 
 
 def check_images(images: Tensor) -> None:

@@ -1,0 +1,178 @@
+"""Putting restored faces back into a picture, by the published rule, each over its own part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import InvalidFacesError, InvalidImageError, InvalidOptionError
+from .geometry import invert_affine, rescale_transforms
+from .masks import box_mask, resize_masks
+from .sampling import (
+    check_images,
+    covered_rectangle,
+    frame_indices,
+    sampling_grid,
+)
+
+if TYPE_CHECKING:
+    from ..restoration import RestoredFaces
+
+
+def paste_faces(
+    background: Tensor,
+    restored: RestoredFaces,
+    *,
+    mask: Tensor | None = None,
+    opacity: float = 1.0,
+    limit: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Pastes restored faces into the pictures, or into larger or smaller versions of them.
+
+    Published rule: each crop and its mask are warped to the picture; where a mask exceeds the
+    masks before it, its face replaces theirs; the result is
+    ``background * (1 - mask) + face * mask``. In floating point: rounding is the caller's.
+
+    Args:
+        background: (B, 3, H, W) in 0..1, any scale of the pictures that the faces were found on.
+        restored: N faces of these B pictures.
+        mask: (S, S) or (N, S, S) in the crops' pixels; None for the published box.
+        opacity: 0 leaves the background, 1 is published; it multiplies ``restored.strength``.
+        limit: (B, H, W) or (1, H, W) in 0..1: where faces may be pasted at all.
+
+    Returns:
+        The pictures (B, 3, H, W) in the background's dtype, and the faces' mask within the limit,
+        (B, H, W) float32, before opacity and strength. The background itself is left alone.
+
+    Raises:
+        InvalidImageError: ``background`` is no floating (B, 3, H, W), or has other frames.
+        InvalidFacesError: crops, transforms, masks and faces do not fit each other.
+        InvalidOptionError: ``opacity`` or ``limit`` out of range.
+    """
+    check_images(background)
+    if len(background) != restored.faces.frames:
+        raise InvalidImageError(
+            f"the faces are of {restored.faces.frames} pictures, the background has "
+            f"{len(background)}; give the same pictures, in the same order"
+        )
+    height, width = restored.faces.image_size
+    scale_y, scale_x = background.shape[-2] / height, background.shape[-1] / width
+    return paste_crops(
+        background,
+        restored.restored,
+        rescale_transforms(restored.transforms, scale_x, scale_y),
+        [face.frame for face in restored.faces],
+        mask=mask,
+        opacity=opacity * restored.strength,
+        limit=limit,
+    )
+
+
+@torch.no_grad()
+def paste_crops(
+    background: Tensor,
+    crops: Tensor,
+    transforms: Tensor,
+    frames: Tensor | Sequence[int],
+    *,
+    mask: Tensor | None = None,
+    opacity: float = 1.0,
+    limit: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """:func:`paste_faces` for bare crops.
+
+    Args:
+        crops: (N, 3, S, S).
+        transforms: (N, 2, 3), background -> crop.
+        frames: (N,) the picture that each crop belongs to.
+    """
+    check_images(background)
+    _check_crops(background, crops, opacity)
+    owners = frame_indices(frames, len(crops), len(background))
+    if len(transforms) != len(crops):
+        raise InvalidFacesError(f"expected {len(crops)} transforms, found {len(transforms)}")
+    masks = _masks_for(crops, mask, background.device)
+    allowed = _allowed(background, limit)
+    pictures = background.clone(memory_format=torch.contiguous_format)
+    covered = background.new_zeros((len(background), *background.shape[-2:]), dtype=torch.float32)
+    to_background = invert_affine(transforms)
+    size, (height, width) = crops.shape[-1], background.shape[-2:]
+    for index, frame in enumerate(owners):
+        part = covered_rectangle(to_background[index : index + 1], (size, size), (height, width))
+        if part is None:
+            continue
+        top, left, bottom, right = part
+        area = (frame, ..., slice(top, bottom), slice(left, right))
+        layer = torch.cat((crops[index].to(masks), masks[index, None]))
+        face, weight = _warp_layer(layer, transforms[index : index + 1], part)
+        ahead = weight > covered[area]
+        amount = weight if allowed is None else weight * allowed[area]
+        mixed = torch.lerp(background[area].float(), face, amount * opacity).to(pictures.dtype)
+        pictures[area] = torch.where(ahead, mixed, pictures[area])
+        covered[area] = torch.maximum(weight, covered[area])
+    return pictures, covered if allowed is None else covered * allowed
+
+
+def _warp_layer(
+    layer: Tensor, transform: Tensor, part: tuple[int, int, int, int]
+) -> tuple[Tensor, Tensor]:
+    """A crop with its mask (C + 1, S, S) on one part of the picture: (C, h, w) and (h, w)."""
+    top, left, bottom, right = part
+    matrix = transform.to("cpu", torch.float64)
+    corner = torch.tensor([left, top], dtype=torch.float64)[:, None]
+    to_crop = torch.cat((matrix[..., :2], matrix[..., 2:] + matrix[..., :2] @ corner), -1)
+    size = (bottom - top, right - left)
+    grid = sampling_grid(to_crop, size, (layer.shape[-2], layer.shape[-1]), layer.device)
+    warped = F.grid_sample(layer[None], grid, align_corners=False)[0]
+    return warped[:-1], warped[-1]
+
+
+def _check_crops(background: Tensor, crops: Tensor, opacity: float) -> None:
+    if (
+        crops.ndim != 4
+        or not crops.is_floating_point()
+        or crops.shape[1] != background.shape[1]
+        or crops.shape[-2] != crops.shape[-1]
+    ):
+        raise InvalidFacesError(
+            f"expected floating-point crops (N, {background.shape[1]}, S, S) for a background "
+            f"{tuple(background.shape)}, found {crops.dtype} {tuple(crops.shape)}"
+        )
+    if not 0 <= opacity <= 1:
+        raise InvalidOptionError(f"expected an opacity of 0..1, found {opacity}")
+
+
+def _masks_for(crops: Tensor, mask: Tensor | None, device: torch.device) -> Tensor:
+    """A mask for each crop, (N, S, S) float32, zero along the crop's border."""
+    count, size = len(crops), crops.shape[-1]
+    if mask is None:
+        mask = box_mask(size)
+    if mask.ndim not in (2, 3) or (mask.ndim == 3 and len(mask) not in (1, count)):
+        raise InvalidFacesError(
+            f"expected a mask (S, S) or a mask for each of {count} crops, found {tuple(mask.shape)}"
+        )
+    stack = mask if mask.ndim == 3 else mask[None]
+    stack = resize_masks(stack.to(device, torch.float32), size).clamp(0, 1)
+    # Beyond the border the warp mixes black into the face; there the mask must be zero already.
+    # The published mask is (under 1e-5), others need not be.
+    inside = torch.ones(size, device=device)
+    inside[[0, -1]] = 0
+    stack = stack * torch.outer(inside, inside)
+    return stack.expand(count, -1, -1)
+
+
+def _allowed(background: Tensor, limit: Tensor | None) -> Tensor | None:
+    """The limit for each picture, (B, H, W) float32."""
+    if limit is None:
+        return None
+    frames, _, height, width = background.shape
+    if limit.ndim != 3 or limit.shape[1:] != (height, width) or len(limit) not in (1, frames):
+        raise InvalidOptionError(
+            f"expected a limit of ({frames} or 1, {height}, {width}), found "
+            f"{tuple(limit.shape)}; resize it to the background first"
+        )
+    return limit.to(background.device, torch.float32).clamp(0, 1).expand(frames, -1, -1)
