@@ -12,6 +12,8 @@ from typing import NoReturn
 import pytest
 import torch
 
+from .host.fixtures import host_dir, server  # noqa: F401
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -1,0 +1,317 @@
+"""Nodes that find faces and choose among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..gpen_arch.faces import ORDERS, FaceSet, Order, detect_faces, parse_indices, select_faces
+from . import host, loaders, memory, tensors, weights
+from .drawing import box_mask, draw_faces
+from .sockets import (
+    BoundingBoxSocket,
+    FaceDetectorSocket,
+    FacesSocket,
+    check_choice,
+    declare,
+    expect,
+)
+
+PREVIEWED_FRAMES = 16
+
+
+def order_input() -> io.Combo.Input:
+    """How faces are numbered, and which are kept first."""
+    return io.Combo.Input(
+        "order",
+        options=list(ORDERS),
+        default=ORDERS[0],
+        tooltip=(
+            "How the faces of a frame are numbered, and which come first when only some are kept."
+        ),
+    )
+
+
+class DetectFaces(io.ComfyNode):
+    """Detect Faces."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return declare(
+            "DetectFaces",
+            display_name="Detect Faces",
+            search_aliases=("face detection", "retinaface", "find faces", "face bbox"),
+            description=(
+                "Finds the faces of a picture or of every frame of a batch, with their landmarks. "
+                "The preview shows the number by which Select Faces picks each one."
+            ),
+            inputs=[
+                io.Image.Input("image", tooltip="A picture, or a batch of frames."),
+                io.Float.Input(
+                    "confidence",
+                    default=0.9,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Detections that score lower are no faces. Lower it for hard pictures.",
+                ),
+                io.Int.Input(
+                    "max_side",
+                    default=1500,
+                    min=0,
+                    max=16384,
+                    step=100,
+                    tooltip=(
+                        "Pictures whose longer side (pixels) exceeds this are searched on a copy "
+                        "of two thirds of it: faster, but tiny faces are lost. 0 never shrinks."
+                    ),
+                ),
+                io.Int.Input(
+                    "min_face_size",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    tooltip="Faces whose box has a shorter side (pixels) below this are left out.",
+                ),
+                io.Int.Input(
+                    "max_faces",
+                    default=0,
+                    min=0,
+                    max=1000,
+                    tooltip="Keep this many faces of each frame, first in 'order'. 0 keeps all.",
+                ),
+                order_input(),
+                FaceDetectorSocket.Input(
+                    "detector",
+                    optional=True,
+                    tooltip=(
+                        "From Load Face Detector. Left open: retinaface_mobile0.25, downloaded "
+                        "(1.7 MiB) if it is missing."
+                    ),
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Keep only the faces whose centre lies in the white part of this mask.",
+                ),
+            ],
+            outputs=[
+                FacesSocket.Output(
+                    "faces",
+                    display_name="faces",
+                    tooltip="The faces, for Select Faces and Restore Faces.",
+                ),
+                BoundingBoxSocket.Output(
+                    "bounding_boxes",
+                    display_name="bounding_boxes",
+                    tooltip="For each frame a list of x, y, width, height, label and score.",
+                ),
+                io.Image.Output(
+                    "preview",
+                    display_name="preview",
+                    tooltip=(
+                        "The picture with boxes, landmarks and numbers drawn in; of a long batch "
+                        f"the first {PREVIEWED_FRAMES} frames."
+                    ),
+                ),
+                io.Mask.Output(
+                    "face_mask",
+                    display_name="face_mask",
+                    tooltip="White inside the boxes of the faces, for every frame.",
+                ),
+                io.Int.Output(
+                    "count", display_name="count", tooltip="How many faces there are in all frames."
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, order: str) -> bool | str:
+        return check_choice("order", order, ORDERS)
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        confidence: float,
+        max_side: int,
+        min_face_size: int,
+        max_faces: int,
+        order: Order,
+        detector: host.Hosted | None = None,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        picture = tensors.read_image(image)
+        inside = tensors.read_mask(mask, len(picture), picture.size)
+        hosted = default_detector() if detector is None else detector
+        found = find_faces(picture, hosted, confidence, max_side, min_face_size)
+        faces = select_faces(found, order=order, keep=max_faces or None, inside=inside)
+        drawn = draw_faces(picture.pixels[:PREVIEWED_FRAMES], faces)
+        preview = host.finish(drawn)
+        return io.NodeOutput(
+            faces,
+            bounding_boxes(faces),
+            preview,
+            host.finish_mask(box_mask(faces)),
+            len(faces),
+            ui=host.preview(preview, cls),
+        )
+
+
+class SelectFaces(io.ComfyNode):
+    """Select Faces."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return declare(
+            "SelectFaces",
+            display_name="Select Faces",
+            search_aliases=("choose face", "pick face", "face index", "filter faces"),
+            description=(
+                "Keeps only some faces: by the numbers that Detect Faces draws, by size, or the "
+                "first few in an order. What is not selected stays as it is in the picture."
+            ),
+            inputs=[
+                FacesSocket.Input("faces", tooltip="From Detect Faces."),
+                io.String.Input(
+                    "indices",
+                    default="",
+                    placeholder="0, 2, 5-7",
+                    tooltip=(
+                        "Numbers of the faces to keep, as drawn in the preview: '0, 2, 5-7'. "
+                        "Empty keeps all."
+                    ),
+                ),
+                io.Int.Input(
+                    "min_size",
+                    default=0,
+                    min=0,
+                    max=16384,
+                    tooltip="Drop faces whose box has a shorter side (pixels) below this.",
+                ),
+                io.Int.Input(
+                    "max_size",
+                    default=0,
+                    min=0,
+                    max=16384,
+                    tooltip=(
+                        "Drop faces whose box has a shorter side (pixels) above this: they are "
+                        "often sharp already. 0 sets no limit."
+                    ),
+                ),
+                order_input(),
+                io.Int.Input(
+                    "keep",
+                    default=0,
+                    min=0,
+                    max=1000,
+                    tooltip=(
+                        "Of what is left, keep this many of each frame, first in 'order'. "
+                        "0 keeps all."
+                    ),
+                ),
+                io.Boolean.Input(
+                    "invert",
+                    default=False,
+                    label_on="drop the selected",
+                    label_off="keep the selected",
+                    tooltip="Give the faces that would have been dropped instead.",
+                ),
+            ],
+            outputs=[
+                FacesSocket.Output(
+                    "selected_faces",
+                    display_name="selected_faces",
+                    tooltip="The faces that are left, for Restore Faces.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, order: str) -> bool | str:
+        return check_choice("order", order, ORDERS)
+
+    @classmethod
+    def execute(
+        cls,
+        faces: FaceSet,
+        indices: str,
+        min_size: int,
+        max_size: int,
+        order: Order,
+        keep: int,
+        invert: bool,
+    ) -> io.NodeOutput:
+        detected = expect(faces, FaceSet, "faces", "Detect Faces")
+        selected = select_faces(
+            by_number(detected, indices),
+            min_size=min_size,
+            max_size=max_size or None,
+            order=order,
+            keep=keep or None,
+        )
+        if invert:
+            taken = {id(face) for face in selected}
+            selected = detected.with_faces(face for face in detected if id(face) not in taken)
+        return io.NodeOutput(selected)
+
+
+def by_number(faces: FaceSet, indices: str) -> FaceSet:
+    """The faces with these numbers in their frames, as the preview shows them; empty is all.
+
+    Before everything else: sizes and orders must not renumber what the user sees.
+    """
+    wanted = parse_indices(indices)
+    if not wanted:
+        return faces
+    numbered = (enumerate(faces.of_frame(frame)) for frame in range(faces.frames))
+    return faces.with_faces(
+        face for frame in numbered for number, face in frame if number in wanted
+    )
+
+
+def default_detector() -> host.Hosted:
+    """The detector of nodes whose socket is left open."""
+    return loaders.open_detector(loaders.DETECTORS[0], weights.DOWNLOAD)
+
+
+def find_faces(
+    picture: tensors.Picture,
+    detector: host.Hosted,
+    confidence: float,
+    max_side: int,
+    min_face_size: int,
+) -> FaceSet:
+    """Run a detector under the model manager."""
+    hosted = expect(detector, host.Hosted, "detector", "Load Face Detector")
+    height, width = picture.size
+    needed = memory.detector_bytes(hosted.name, height, width, len(picture))
+    with host.in_use(hosted, activations=needed):
+        return detect_faces(
+            picture.pixels,
+            hosted.owner.to(host.compute_device()),
+            confidence=confidence,
+            max_side=max_side or None,
+            min_size=min_face_size,
+            on_progress=host.progress_bar(),
+        )
+
+
+def bounding_boxes(faces: FaceSet) -> list[list[dict[str, Any]]]:
+    """The core's BOUNDING_BOX: for each frame a list of boxes."""
+    return [
+        [
+            {
+                "x": round(face.bbox[0]),
+                "y": round(face.bbox[1]),
+                "width": round(face.width),
+                "height": round(face.height),
+                "label": "face",
+                "score": face.score,
+            }
+            for face in faces.of_frame(frame)
+        ]
+        for frame in range(faces.frames)
+    ]

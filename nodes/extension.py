@@ -1,0 +1,30 @@
+"""What the pack offers to ComfyUI."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import host
+from .detect import DetectFaces, SelectFaces
+from .loaders import LoadFaceDetector, LoadGPENModel
+from .paste import PasteBack
+from .portrait import PortraitEnhance
+from .restore import RestoreFaces
+from .upscale import BackgroundUpscale
+
+
+class GPENExtension(ComfyExtension):
+    """All nodes of the pack, in the order in which a graph uses them."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        host.register_folders()
+        return [
+            LoadGPENModel,
+            LoadFaceDetector,
+            DetectFaces,
+            SelectFaces,
+            RestoreFaces,
+            BackgroundUpscale,
+            PasteBack,
+            PortraitEnhance,
+        ]

@@ -1,0 +1,242 @@
+"""The only file that touches ComfyUI itself: devices, memory, folders, progress, interrupts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as management
+import comfy.utils
+import folder_paths
+import torch
+import torch.nn.functional as F
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
+from torch import Tensor, nn
+
+from ..gpen_arch.progress import ProgressCallback
+from .tensors import write_image
+
+MODEL_FOLDERS = ("gpen", "facerestore_models", "facedetection", "upscale_models")
+WEIGHT_SUFFIXES = frozenset({".pth", ".pt", ".safetensors"})
+PREVIEW_FRAMES = 4
+PREVIEW_SIDE = 2048
+
+
+# Folders ------------------------------------------------------------------------------------------
+
+
+def register_folders() -> None:
+    """Tell ComfyUI of the model folders that we read; none is created, no path is replaced."""
+    for key in MODEL_FOLDERS:
+        known = key in folder_paths.folder_names_and_paths
+        folder_paths.add_model_folder_path(key, str(Path(folder_paths.models_dir) / key))
+        suffixes = folder_paths.folder_names_and_paths[key][1]
+        # A new key has an empty set, which lists every file; another pack's set may be shared.
+        if not known or (key == "gpen" and suffixes is not folder_paths.supported_pt_extensions):
+            suffixes.update(WEIGHT_SUFFIXES)
+
+
+def model_folders(first: str) -> tuple[Path, ...]:
+    """Every folder that may hold our weights, those of the key ``first`` before the others."""
+    keys = (first, *(key for key in MODEL_FOLDERS if key != first))
+    paths = [Path(path) for key in keys for path in folder_paths.get_folder_paths(key)]
+    return tuple(dict.fromkeys(paths))
+
+
+def installed_files(key: str) -> tuple[str, ...]:
+    """Weight files under one of our folders, as paths relative to it."""
+    names = folder_paths.get_filename_list(key)
+    return tuple(name for name in names if Path(name).suffix.lower() in WEIGHT_SUFFIXES)
+
+
+def full_path(key: str, name: str) -> Path | None:
+    """Where ``name`` lies under one of our folders, or None."""
+    found = folder_paths.get_full_path(key, name)
+    return None if found is None else Path(found)
+
+
+def is_offline() -> bool:
+    """Whether the user has forbidden downloads."""
+    values = (os.environ.get(name, "") for name in ("GPEN_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(value.strip().lower() not in ("", "0", "false", "no", "off") for value in values)
+
+
+# Devices and memory -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A network in the care of ComfyUI's model manager.
+
+    ``owner`` is what callers work with (the network itself, or a detector around it).
+    """
+
+    name: str
+    owner: Any
+    patcher: ModelPatcher
+    dtype: torch.dtype
+
+    @property
+    def network(self) -> nn.Module:
+        return self.patcher.model
+
+
+def compute_device() -> torch.device:
+    """Where networks run."""
+    return management.get_torch_device()
+
+
+def adopt(name: str, owner: Any, network: nn.Module, dtype: torch.dtype) -> Hosted:
+    """Hand a network over to the model manager, which decides when it is on the GPU."""
+    patcher = ModelPatcher(
+        network, load_device=compute_device(), offload_device=management.unet_offload_device()
+    )
+    return Hosted(name, owner, patcher, dtype)
+
+
+def choose_dtype(choice: str) -> torch.dtype:
+    """The dtype of ``auto``, ``fp32``, ``fp16`` or ``bf16``."""
+    named = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    if choice != "auto":
+        return named[choice]
+    device = compute_device()
+    if not management.is_device_cpu(device) and management.should_use_bf16(device):
+        return torch.bfloat16
+    return torch.float32
+
+
+@contextmanager
+def in_use(*models: Hosted, activations: int = 0) -> Iterator[None]:
+    """Have networks on the compute device, with room for ``activations`` bytes of work.
+
+    While it lasts, an interrupt by the user raises from within the networks: between layers, so
+    that a face or a tile that takes seconds does not delay it.
+    """
+    management.load_models_gpu(
+        [model.patcher for model in models], memory_required=activations, force_full_load=True
+    )
+    with ExitStack() as stack:
+        for model in models:
+            # The manager moves the leaves of modules that it knows; ours have weights elsewhere.
+            model.network.to(model.patcher.load_device)
+            stack.enter_context(interruptible(model.network))
+        yield
+
+
+@contextmanager
+def interruptible(network: nn.Module) -> Iterator[None]:
+    """Let an interrupt by the user raise from within ``network``, before any of its layers."""
+
+    def check(module: nn.Module, inputs: object) -> None:
+        check_interrupt()
+
+    hooks = [module.register_forward_pre_hook(check) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def borrowed(descriptor: Any, activations: int) -> Iterator[torch.device]:
+    """Have an UPSCALE_MODEL of the core on the compute device, and off it afterwards."""
+    device = compute_device()
+    needed = management.module_size(descriptor.model) + activations
+    management.free_memory(needed, device)
+    descriptor.to(device)
+    try:
+        with interruptible(descriptor.model):
+            yield device
+    finally:
+        descriptor.to("cpu")
+
+
+def working_device(needed: int) -> torch.device:
+    """Where to work on whole frames: the compute device if ``needed`` bytes are free there."""
+    device = compute_device()
+    if management.is_device_cpu(device):
+        return device
+    management.free_memory(needed, device)
+    return device if management.get_free_memory(device) > needed else torch.device("cpu")
+
+
+def free_memory() -> int:
+    """Bytes that are free on the compute device, or could be freed by unloading other models."""
+    device = compute_device()
+    if management.is_device_cpu(device):
+        return int(management.get_free_memory(device))
+    return int(management.get_total_memory(device) * 0.8)
+
+
+# Pictures out -------------------------------------------------------------------------------------
+
+
+def finish(pixels: Tensor, alpha: Tensor | None = None) -> Tensor:
+    """An IMAGE on the device, and of the dtype, that ComfyUI passes between nodes."""
+    return write_image(
+        pixels, alpha, device=management.intermediate_device(), dtype=intermediate_dtype()
+    )
+
+
+def finish_mask(mask: Tensor) -> Tensor:
+    """A MASK (B, H, W) on the device that ComfyUI passes between nodes."""
+    return mask.to(device=management.intermediate_device(), dtype=torch.float32).contiguous()
+
+
+def intermediate_dtype() -> torch.dtype:
+    """What newer cores ask for between nodes; older ones always use float32."""
+    ask = getattr(management, "intermediate_dtype", None)
+    return torch.float32 if ask is None else ask()
+
+
+def preview(image: Tensor, node: type[io.ComfyNode]) -> ui.PreviewImage:
+    """Show the first frames of an IMAGE on the node, shrunk to what a screen can show."""
+    shown = image[:PREVIEW_FRAMES].float()
+    longest = max(shown.shape[1:3])
+    if longest > PREVIEW_SIDE:
+        factor = PREVIEW_SIDE / longest
+        shown = F.interpolate(shown.movedim(-1, 1), scale_factor=factor, mode="area")
+        shown = shown.movedim(1, -1)
+    return ui.PreviewImage(shown, cls=node)
+
+
+def nothing() -> ExecutionBlocker:
+    """An output without a value: the nodes behind it are skipped, without an error."""
+    return ExecutionBlocker(None)
+
+
+# Progress and interrupts --------------------------------------------------------------------------
+
+
+def check_interrupt() -> None:
+    """Raise ComfyUI's own exception if the user has asked to stop."""
+    management.throw_exception_if_processing_interrupted()
+
+
+def progress_bar() -> ProgressCallback:
+    """A callback that moves the running node's progress bar, and raises on an interrupt."""
+    bar = comfy.utils.ProgressBar(1)
+
+    def report(done: int, total: int) -> None:
+        check_interrupt()
+        bar.update_absolute(done, max(total, 1))
+
+    return report
+
+
+def part_of(report: ProgressCallback, start: float, stop: float) -> ProgressCallback:
+    """A callback for one part of some work: its progress fills ``start`` to ``stop`` (0..1)."""
+    steps = 1000
+
+    def report_part(done: int, total: int) -> None:
+        share = done / total if total else 1.0
+        report(round((start + (stop - start) * share) * steps), steps)
+
+    return report_part

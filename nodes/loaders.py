@@ -1,0 +1,195 @@
+"""Nodes that load networks."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..gpen_arch.faces import load_detector
+from ..gpen_arch.loading import load_gpen, load_upscaler
+from . import host, weights
+from .sockets import FaceDetectorSocket, GPENModelSocket, check_choice, declare
+
+DTYPES = ("auto", "fp32", "fp16", "bf16")
+DETECTORS = ("retinaface_mobile0.25", "retinaface_resnet50")
+DEFAULT_UPSCALER = "realesrnet_x2"
+
+
+def if_missing_input() -> io.Combo.Input:
+    """The widget that every node with a model's name has."""
+    return io.Combo.Input(
+        "if_missing",
+        options=list(weights.IF_MISSING),
+        default=weights.DOWNLOAD,
+        tooltip=(
+            "What to do when the file is not on this machine. download: fetch it if its contents "
+            "are pinned by a hash (never when GPEN_OFFLINE or HF_HUB_OFFLINE is set). error: stop "
+            "and say where to get it and where to put it."
+        ),
+    )
+
+
+def gpen_model_input() -> io.Combo.Input:
+    """The dropdown of GPEN models."""
+    return io.Combo.Input(
+        "model",
+        options=weights.choices("restoration"),
+        default=weights.known_ids("restoration")[0],
+        tooltip=(
+            "A published model by its id, or a GPEN file of your own in models/gpen (.pth, .pt, "
+            ".safetensors; size and kind are read from the file). The GPEN-BFR weights are for "
+            "non-commercial use."
+        ),
+    )
+
+
+def open_gpen(model: str, dtype: str, if_missing: str) -> host.Hosted:
+    """Load a GPEN generator and hand it to the model manager."""
+    found = weights.find(model, "restoration", if_missing)
+    return _open_gpen(found, host.choose_dtype(dtype))
+
+
+def open_detector(name: str, if_missing: str) -> host.Hosted:
+    """Load a face detector and hand it to the model manager; always in fp32 (it is small)."""
+    return _open_detector(weights.find(name, "detection", if_missing))
+
+
+def open_upscaler(model: str, if_missing: str) -> host.Hosted:
+    """Load an RRDBNet upscaler and hand it to the model manager."""
+    found = weights.find(model, "upscaling", if_missing)
+    return _open_upscaler(found, host.choose_dtype("auto"))
+
+
+# Nodes that load by name would read the file again on every run; `Found` changes with the file,
+# so that a replaced one is noticed. The manager still decides where the networks are.
+
+
+@lru_cache(maxsize=2)
+def _open_gpen(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
+    network = load_gpen(found.checked(), dtype=dtype)
+    return host.adopt(found.name, network, network, dtype)
+
+
+@lru_cache(maxsize=2)
+def _open_detector(found: weights.Found) -> host.Hosted:
+    detector = load_detector(found.name, weights=found.checked())
+    return host.adopt(found.name, detector, detector.network, torch.float32)
+
+
+@lru_cache(maxsize=2)
+def _open_upscaler(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
+    network = load_upscaler(found.checked(), dtype=dtype)
+    return host.adopt(found.name, network, network, dtype)
+
+
+class LoadGPENModel(io.ComfyNode):
+    """Load GPEN Model."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return declare(
+            "LoadModel",
+            display_name="Load GPEN Model",
+            search_aliases=("face restore model", "gpen loader", "GPEN-BFR", "portrait model"),
+            description=(
+                "Loads a GPEN face-restoration network of any size (256 to 2048). What it is, is "
+                "read from the file itself."
+            ),
+            inputs=[
+                gpen_model_input(),
+                io.Combo.Input(
+                    "dtype",
+                    options=list(DTYPES),
+                    default="auto",
+                    tooltip=(
+                        "Precision of the network. auto: the fastest that is safe on this device. "
+                        "Choose fp32 for results that are equal on every machine."
+                    ),
+                ),
+                if_missing_input(),
+            ],
+            outputs=[
+                GPENModelSocket.Output(
+                    "gpen_model",
+                    display_name="gpen_model",
+                    tooltip="The loaded network, for Restore Faces or Portrait Enhance.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, model: str, dtype: str, if_missing: str) -> bool | str:
+        # `model` is accepted whatever it names: a shared workflow must open where the file is
+        # not installed, and say at run time what is missing.
+        for name, value, allowed in (
+            ("dtype", dtype, DTYPES),
+            ("if_missing", if_missing, weights.IF_MISSING),
+        ):
+            verdict = check_choice(name, value, allowed)
+            if verdict is not True:
+                return verdict
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str | None = None, dtype: str = "", **others: Any) -> str:
+        return f"{weights.identity(model, 'restoration')}:{dtype}" if model else ""
+
+    @classmethod
+    def execute(cls, model: str, dtype: str, if_missing: str) -> io.NodeOutput:
+        return io.NodeOutput(open_gpen(model, dtype, if_missing))
+
+
+class LoadFaceDetector(io.ComfyNode):
+    """Load Face Detector."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return declare(
+            "LoadFaceDetector",
+            display_name="Load Face Detector",
+            search_aliases=("retinaface", "face detection model", "facexlib"),
+            description=(
+                "Loads a RetinaFace network that finds faces and their landmarks. mobile0.25 is "
+                "small (1.7 MiB) and quick; resnet50 (104 MiB) is what GPEN was published with and "
+                "finds more of the difficult faces."
+            ),
+            inputs=[detector_input(), if_missing_input()],
+            outputs=[
+                FaceDetectorSocket.Output(
+                    "detector",
+                    display_name="detector",
+                    tooltip="The loaded detector, for Detect Faces or Portrait Enhance.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, detector_name: str, if_missing: str) -> bool | str:
+        verdict = check_choice("detector_name", detector_name, DETECTORS)
+        if verdict is not True:
+            return verdict
+        return check_choice("if_missing", if_missing, weights.IF_MISSING)
+
+    @classmethod
+    def fingerprint_inputs(cls, detector_name: str | None = None, **others: Any) -> str:
+        return weights.identity(detector_name, "detection") if detector_name else ""
+
+    @classmethod
+    def execute(cls, detector_name: str, if_missing: str) -> io.NodeOutput:
+        return io.NodeOutput(open_detector(detector_name, if_missing))
+
+
+def detector_input() -> io.Combo.Input:
+    """The dropdown of face detectors."""
+    return io.Combo.Input(
+        "detector_name",
+        options=list(DETECTORS),
+        default=DETECTORS[0],
+        tooltip=(
+            "mobile0.25: 1.7 MiB, quick. resnet50: 104 MiB, the published choice; better with "
+            "tilted, small and covered faces."
+        ),
+    )

@@ -1,0 +1,228 @@
+"""The whole pipeline in one node."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..gpen_arch.pipeline import (
+    STAGES,
+    FaceReport,
+    PortraitOptions,
+    PortraitPipeline,
+    PortraitResult,
+)
+from ..gpen_arch.progress import ProgressCallback
+from . import host, loaders, memory, tensors, upscale, weights
+from .restore import automatic_batch, strength_input
+from .sockets import FaceDetectorSocket, GPENModelSocket, check_choice, declare, expect
+
+SCALES = ("1", "2")
+# Where each stage ends on the progress bar; restoring and upscaling take nearly all the time.
+_ENDS = dict(zip(STAGES, (0.05, 0.5, 0.97, 1.0), strict=True))
+
+
+class PortraitEnhance(io.ComfyNode):
+    """Portrait Enhance (GPEN)."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return declare(
+            "PortraitEnhance",
+            display_name="Portrait Enhance (GPEN)",
+            search_aliases=("face restore", "restore old photo", "enhance portrait", "face fix"),
+            description=(
+                "The whole pipeline in one block: finds every face, restores it with GPEN, "
+                "upscales the rest, and puts the faces back. The single blocks give more control."
+            ),
+            inputs=[
+                io.Image.Input("image", tooltip="A picture, or a batch of frames; alpha is kept."),
+                loaders.gpen_model_input(),
+                io.Combo.Input(
+                    "scale",
+                    options=list(SCALES),
+                    default="2",
+                    tooltip="Size of the result over that of the picture. 1 leaves the background.",
+                ),
+                strength_input(),
+                loaders.detector_input(),
+                upscale.upscaler_input("upscaler"),
+                loaders.if_missing_input(),
+                GPENModelSocket.Input(
+                    "gpen_model",
+                    optional=True,
+                    tooltip="From Load GPEN Model, instead of the model named above.",
+                ),
+                FaceDetectorSocket.Input(
+                    "detector",
+                    optional=True,
+                    tooltip="From Load Face Detector, instead of the detector named above.",
+                ),
+                upscale.upscale_model_socket(),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "enhanced", display_name="image", tooltip="The enhanced picture or frames."
+                ),
+                io.Mask.Output(
+                    "paste_mask",
+                    display_name="mask",
+                    tooltip="How much of each pixel comes from a restored face.",
+                ),
+                io.Int.Output(
+                    "count",
+                    display_name="count",
+                    tooltip="How many faces were found, in all frames.",
+                ),
+                io.String.Output(
+                    "report",
+                    display_name="report",
+                    tooltip=(
+                        "JSON text: every face with its box, score and size, what was done with "
+                        "it, and if nothing, why."
+                    ),
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, model: str, scale: str, detector_name: str, upscaler: str, if_missing: str
+    ) -> bool | str:
+        for name, value, allowed in (
+            ("scale", scale, SCALES),
+            ("detector_name", detector_name, loaders.DETECTORS),
+            ("if_missing", if_missing, weights.IF_MISSING),
+        ):
+            verdict = check_choice(name, value, allowed)
+            if verdict is not True:
+                return verdict
+        return True
+
+    @classmethod
+    def fingerprint_inputs(
+        cls,
+        model: str | None = None,
+        detector_name: str | None = None,
+        upscaler: str | None = None,
+        **others: Any,
+    ) -> str:
+        files = (
+            weights.identity(model, "restoration") if model else "",
+            weights.identity(detector_name, "detection") if detector_name else "",
+            upscale.identity(upscaler),
+        )
+        return "\n".join(files)
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        model: str,
+        scale: str,
+        strength: float,
+        detector_name: str,
+        upscaler: str,
+        if_missing: str,
+        gpen_model: host.Hosted | None = None,
+        detector: host.Hosted | None = None,
+        upscale_model: Any = None,
+    ) -> io.NodeOutput:
+        picture = tensors.read_image(image)
+        gpen = gpen_model or loaders.open_gpen(model, "auto", if_missing)
+        gpen = expect(gpen, host.Hosted, "gpen_model", "Load GPEN Model")
+        finder = detector or loaders.open_detector(detector_name, if_missing)
+        finder = expect(finder, host.Hosted, "detector", "Load Face Detector")
+        background = upscaler if scale != "1" else upscale.NO_NETWORK
+        with ExitStack() as stack:
+            ready = stack.enter_context(
+                upscale.upscaler_in_use(background, if_missing, upscale_model, 0)
+            )
+            stack.enter_context(
+                host.in_use(gpen, finder, activations=_activations(gpen, finder, picture))
+            )
+            pipeline = PortraitPipeline(
+                gpen.owner,
+                finder.owner.to(host.compute_device()),
+                ready,
+                PortraitOptions(
+                    scale=int(scale),
+                    strength=strength,
+                    faces_per_batch=automatic_batch(gpen, memory.MANY_FACES),
+                ),
+            )
+            result = enhance(picture, pipeline)
+        enhanced = host.finish(result.images, upscale.enlarged(picture.alpha, int(scale)))
+        return io.NodeOutput(
+            enhanced,
+            host.finish_mask(result.mask),
+            len(result.faces),
+            report_text(result),
+            ui=host.preview(enhanced, cls),
+        )
+
+
+def enhance(picture: tensors.Picture, pipeline: PortraitPipeline) -> PortraitResult:
+    """Run the pipeline on a piece of a long batch at a time."""
+    height, width = picture.size
+    scale = pipeline.options.scale
+    chunks = list(tensors.frame_chunks(len(picture), 12 * height * width * scale**2))
+    bar = host.progress_bar()
+    results = []
+    for number, where in enumerate(chunks):
+        part = host.part_of(bar, number / len(chunks), (number + 1) / len(chunks))
+        results.append((where, pipeline(picture.pixels[where], on_progress=_stages(part))))
+    return _join(results, len(picture))
+
+
+def report_text(result: PortraitResult) -> str:
+    """The report as JSON, its summary first."""
+    document = {"summary": result.report.summary(), **result.report.to_dict()}
+    return json.dumps(document, indent=2)
+
+
+def _stages(report: ProgressCallback) -> Callable[[str, int, int], None]:
+    """Stage progress on one bar."""
+    starts = dict(zip(STAGES, (0.0, *_ENDS.values()), strict=False))
+    parts = {stage: host.part_of(report, starts[stage], _ENDS[stage]) for stage in STAGES}
+    return lambda stage, done, total: parts[stage](done, total)
+
+
+def _activations(gpen: host.Hosted, finder: host.Hosted, picture: tensors.Picture) -> int:
+    height, width = picture.size
+    batch = automatic_batch(gpen, memory.MANY_FACES)
+    detecting = memory.detector_bytes(finder.name, height, width, len(picture))
+    return max(memory.gpen_bytes(gpen.network, batch), detecting)
+
+
+def _join(results: list[tuple[slice, PortraitResult]], frames: int) -> PortraitResult:
+    """One result from those of pieces; their frames are numbered through."""
+    first = results[0][1]
+    if len(results) == 1:
+        return first
+    faces = [
+        replace(face, frame=face.frame + where.start)
+        for where, result in results
+        for face in result.faces
+    ]
+    reports: list[FaceReport] = [
+        replace(face, frame=face.frame + where.start)
+        for where, result in results
+        for face in result.report.faces
+    ]
+    stages = first.report.seconds
+    seconds = {stage: sum(r.report.seconds[stage] for _, r in results) for stage in stages}
+    return replace(
+        first,
+        images=torch.cat([result.images for _, result in results]),
+        mask=torch.cat([result.mask for _, result in results]),
+        faces=replace(first.faces, faces=tuple(faces), frames=frames),
+        report=replace(first.report, frames=frames, faces=tuple(reports), seconds=seconds),
+    )

@@ -1,0 +1,139 @@
+"""The node that restores faces."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..gpen_arch.faces import FaceSet
+from ..gpen_arch.restoration import (
+    DEFAULT_BATCH,
+    DEFAULT_GPU_BATCH,
+    FaceRestorer,
+    RestoredFaces,
+    restore_faces,
+)
+from . import frames, host, memory, tensors
+from .sockets import FacesSocket, GPENModelSocket, RestoredFacesSocket, declare, expect
+
+
+def strength_input() -> io.Float.Input:
+    """How much of the restoration is taken."""
+    return io.Float.Input(
+        "strength",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        display_mode=io.NumberDisplay.slider,
+        tooltip="1 takes the restored faces whole, 0 leaves the picture as it is.",
+    )
+
+
+class RestoreFaces(io.ComfyNode):
+    """Restore Faces."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return declare(
+            "RestoreFaces",
+            display_name="Restore Faces",
+            search_aliases=("face restoration", "face enhance", "GPEN", "fix faces", "deblur face"),
+            description=(
+                "Cuts every face out upright, restores it with GPEN, and remembers where it "
+                "belongs. Faces of all frames share batches."
+            ),
+            inputs=[
+                GPENModelSocket.Input("gpen_model", tooltip="From Load GPEN Model."),
+                io.Image.Input("image", tooltip="The picture that the faces were detected on."),
+                FacesSocket.Input("faces", tooltip="From Detect Faces or Select Faces."),
+                strength_input(),
+                io.Int.Input(
+                    "faces_per_batch",
+                    default=0,
+                    min=0,
+                    max=256,
+                    tooltip=(
+                        "How many faces go through the network at once. 0 chooses by the memory "
+                        "that is free; it is halved when memory runs out."
+                    ),
+                ),
+            ],
+            outputs=[
+                RestoredFacesSocket.Output(
+                    "restored_faces",
+                    display_name="restored_faces",
+                    tooltip="Restored faces and where they belong, for Paste Back.",
+                ),
+                io.Image.Output(
+                    "restored_crops",
+                    display_name="restored_crops",
+                    tooltip=(
+                        "The restored faces, upright, one a frame. Where there are no faces, the "
+                        "nodes behind this output are skipped."
+                    ),
+                ),
+                io.Image.Output(
+                    "aligned_crops",
+                    display_name="aligned_crops",
+                    tooltip="The same faces before restoration, one a frame.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        gpen_model: host.Hosted,
+        image: Tensor,
+        faces: FaceSet,
+        strength: float,
+        faces_per_batch: int,
+    ) -> io.NodeOutput:
+        picture = tensors.read_image(image)
+        hosted = expect(gpen_model, host.Hosted, "gpen_model", "Load GPEN Model")
+        found = expect(faces, FaceSet, "faces", "Detect Faces or Select Faces")
+        restored = restore(picture, found, hosted, strength, faces_per_batch)
+        if len(restored) == 0:
+            return io.NodeOutput(restored, host.nothing(), host.nothing())
+        crops = host.finish(restored.blended)
+        aligned = host.finish(restored.aligned)
+        return io.NodeOutput(restored, crops, aligned, ui=host.preview(crops, cls))
+
+
+def restore(
+    picture: tensors.Picture,
+    faces: FaceSet,
+    hosted: host.Hosted,
+    strength: float,
+    faces_per_batch: int,
+) -> RestoredFaces:
+    """Crop and restore under the model manager, a piece of a long batch at a time."""
+    height, width = picture.size
+    matching = faces.frames == len(picture) and faces.image_size == picture.size
+    chunks = list(tensors.frame_chunks(len(picture), 12 * height * width))
+    batch = faces_per_batch or automatic_batch(hosted, len(faces))
+    report = host.progress_bar()
+    parts = []
+    with host.in_use(hosted, activations=memory.gpen_bytes(hosted.network, batch)):
+        restorer = FaceRestorer(hosted.network)
+        for number, where in enumerate(chunks):
+            pixels = picture.pixels[where]
+            device = host.working_device(2 * pixels.numel() * 4)
+            part = restore_faces(
+                pixels.to(device),
+                # Faces of another picture: let the core say so in its own words.
+                frames.faces_of(faces, where) if matching else faces,
+                restorer,
+                strength=strength,
+                batch_size=batch,
+                on_progress=host.part_of(report, number / len(chunks), (number + 1) / len(chunks)),
+            )
+            parts.append((where, part))
+    return frames.join_restored(parts, faces, picture.pixels.device)
+
+
+def automatic_batch(hosted: host.Hosted, faces: int) -> int:
+    """How many faces share a batch: the core's own choice, where that many fit."""
+    most = DEFAULT_BATCH.get(host.compute_device().type, DEFAULT_GPU_BATCH)
+    return memory.faces_that_fit(hosted.network, host.free_memory(), min(most, max(faces, 1)))

@@ -1,0 +1,177 @@
+"""The node that upscales everything that is no face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..gpen_arch.errors import InvalidOptionError
+from ..gpen_arch.upscaling import DEFAULT_HALO, Upscaler, resize_lanczos, upscale_image
+from . import host, loaders, memory, tensors, weights
+from .sockets import check_choice, declare
+
+SCALE = 2
+NO_NETWORK = "lanczos (no model)"
+
+
+def upscaler_input(name: str) -> io.Combo.Input:
+    """The dropdown of upscalers."""
+    return io.Combo.Input(
+        name,
+        options=[*weights.choices("upscaling"), NO_NETWORK],
+        default=loaders.DEFAULT_UPSCALER,
+        tooltip=(
+            "A RealESRNet / Real-ESRGAN network by its id, or a file of your own in "
+            "models/upscale_models; a x4 network is reduced to x2. 'lanczos (no model)' only "
+            "resizes. Ignored when upscale_model is connected."
+        ),
+    )
+
+
+def tile_input() -> io.Int.Input:
+    """The side of a tile."""
+    return io.Int.Input(
+        "tile",
+        default=0,
+        min=0,
+        max=4096,
+        step=32,
+        tooltip=(
+            "Side of the tiles (input pixels) that the picture is worked on in; they overlap and "
+            "leave no seams. 0 chooses; halved down to 128 when memory runs out."
+        ),
+    )
+
+
+class BackgroundUpscale(io.ComfyNode):
+    """Background Upscale x2."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return declare(
+            "BackgroundUpscale",
+            display_name="Background Upscale x2",
+            search_aliases=(
+                "super resolution",
+                "realesrgan",
+                "RealESRNet",
+                "upscale 2x",
+                "rrdbnet",
+            ),
+            description=(
+                "Upscales pictures to exactly twice their size, in seamless tiles, as the "
+                "background that Paste Back puts the restored faces on."
+            ),
+            inputs=[
+                io.Image.Input("image", tooltip="A picture, or a batch of frames; alpha is kept."),
+                upscaler_input("model"),
+                tile_input(),
+                loaders.if_missing_input(),
+                upscale_model_socket(),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "upscaled",
+                    display_name="upscaled",
+                    tooltip="The picture at exactly twice its width and height.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, model: str, if_missing: str) -> bool | str:
+        # Any model name is accepted: see Load GPEN Model.
+        return check_choice("if_missing", if_missing, weights.IF_MISSING)
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str | None = None, **others: Any) -> str:
+        return identity(model)
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        model: str,
+        tile: int,
+        if_missing: str,
+        upscale_model: Any = None,
+    ) -> io.NodeOutput:
+        picture = tensors.read_image(image)
+        with upscaler_in_use(model, if_missing, upscale_model, tile) as upscaler:
+            if upscaler is None:
+                pixels = resize_lanczos(picture.pixels, SCALE)
+            else:
+                pixels = upscale_image(
+                    picture.pixels,
+                    upscaler,
+                    scale=SCALE,
+                    tile=tile,
+                    on_progress=host.progress_bar(),
+                )
+        return io.NodeOutput(host.finish(pixels, enlarged(picture.alpha, SCALE)))
+
+
+def upscale_model_socket() -> io.UpscaleModel.Input:
+    """The core's own upscalers, as an alternative to ours."""
+    return io.UpscaleModel.Input(
+        "upscale_model",
+        optional=True,
+        tooltip="Any network of the core's Load Upscale Model, instead of the one named above.",
+    )
+
+
+def identity(model: str | None) -> str:
+    """For ``fingerprint_inputs``: changes when the file behind the name does."""
+    return weights.identity(model, "upscaling") if model and model != NO_NETWORK else str(model)
+
+
+@contextmanager
+def upscaler_in_use(
+    model: str, if_missing: str, descriptor: Any, tile: int
+) -> Iterator[Upscaler | None]:
+    """The upscaler to use, ready on the compute device; None where none is wanted."""
+    if descriptor is not None:
+        described = _describe(descriptor)
+        with host.borrowed(descriptor, _activations(described, tile)):
+            yield described
+    elif model == NO_NETWORK:
+        yield None
+    else:
+        hosted = loaders.open_upscaler(model, if_missing)
+        described = Upscaler.of(hosted.network)
+        with host.in_use(hosted, activations=_activations(described, tile)):
+            yield Upscaler.of(hosted.network)
+
+
+def enlarged(alpha: Tensor | None, scale: int) -> Tensor | None:
+    """An alpha channel (B, H, W) at ``scale`` times its size."""
+    if alpha is None:
+        return None
+    return tensors.resize_mask(alpha, (alpha.shape[-2] * scale, alpha.shape[-1] * scale))
+
+
+def _describe(descriptor: Any) -> Upscaler:
+    """An UPSCALE_MODEL as the core's tiling wants it."""
+    if not all(hasattr(descriptor, name) for name in ("model", "scale", "to")):
+        raise InvalidOptionError(
+            "upscale_model: expected the output of Load Upscale Model, "
+            f"found {type(descriptor).__name__}"
+        )
+    dtype = next(descriptor.model.parameters()).dtype
+    return Upscaler(
+        descriptor,
+        descriptor.scale,
+        features=memory.SPANDREL_FEATURES,
+        device=host.compute_device(),
+        dtype=dtype,
+    )
+
+
+def _activations(upscaler: Upscaler, tile: int) -> int:
+    itemsize = upscaler.dtype.itemsize
+    side = tile or upscaler.automatic_tile()
+    return memory.upscaler_bytes(upscaler.scale, upscaler.features, side, DEFAULT_HALO, itemsize)

@@ -1,0 +1,79 @@
+"""Fixtures of the tests that need a real ComfyUI; ``conftest.py`` takes them over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from gpen_arch.networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
+
+from ..recipes import fill_gpen, fill_rrdbnet
+from .server import Server
+
+DETECTOR = "detection_mobilenet0.25_Final.pth"
+TINY_GPEN = "tiny-gpen-64.pth"
+TINY_GPEN_512 = "tiny-gpen-512.pth"
+TINY_UPSCALER = "tiny-rrdb-x2.pth"
+
+
+@pytest.fixture(scope="session")
+def host_dir() -> Path:
+    """Where ``tests/host/setup_host.sh`` put ComfyUI."""
+    named = os.environ.get("GPEN_HOST_DIR")
+    if not named:
+        pytest.skip("needs a ComfyUI: run tests/host/setup_host.sh DIR ui, set GPEN_HOST_DIR=DIR")
+    folder = Path(named).resolve()
+    if not (folder / "ComfyUI" / "main.py").is_file():
+        pytest.skip(f"needs a ComfyUI: none in {folder} (GPEN_HOST_DIR); run setup_host.sh again")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(
+    host_dir: Path, assets: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """One server for all tests, with small networks, the real detector, and some pictures."""
+    base = tmp_path_factory.mktemp("comfyui")
+    fill_models(base / "models", assets)
+    fill_inputs(base / "input", assets)
+    with Server(host_dir, base, ui=(host_dir / "venv/bin/playwright").exists()) as running:
+        yield running
+
+
+def fill_models(models: Path, assets: Path) -> None:
+    """Small networks by the reference's recipe, each in the folder where users keep its kind."""
+    for name in ("gpen", "upscale_models", "facedetection"):
+        (models / name).mkdir(parents=True)
+    shutil.copy(assets / "weights" / DETECTOR, models / "facedetection")
+    torch.save(_gpen(64, narrow=0.125).state_dict(), models / "gpen" / TINY_GPEN)
+    torch.save({"g_ema": _gpen(512, narrow=0.125).state_dict()}, models / "gpen" / TINY_GPEN_512)
+    upscaler = RRDBNet(RRDBNetConfig(scale=2, num_feat=16, num_block=1, num_grow_ch=8))
+    fill_rrdbnet(upscaler)
+    torch.save({"params_ema": upscaler.state_dict()}, models / "upscale_models" / TINY_UPSCALER)
+
+
+def fill_inputs(inputs: Path, assets: Path) -> None:
+    """The pictures that graphs load; example.png is what ComfyUI itself ships under that name."""
+    inputs.mkdir(parents=True)
+    for name in ("group_7.jpg", "astronaut_512.jpg", "grace_hopper.jpg"):
+        shutil.copy(assets / "images" / name, inputs)
+    astronaut = Image.open(assets / "images" / "astronaut_512.jpg").convert("RGB")
+    astronaut.save(inputs / "example.png")
+    small = astronaut.crop((96, 0, 352, 256))
+    small.save(inputs / "face.png")
+    Image.new("RGB", (96, 64), (40, 90, 160)).save(inputs / "no_face.png")
+    alpha = Image.linear_gradient("L").resize(small.size)
+    small.putalpha(alpha)
+    small.save(inputs / "face_rgba.png")
+
+
+def _gpen(size: int, narrow: float) -> GPEN:
+    network = GPEN(GPENConfig(size, style_dim=32, n_mlp=2, channel_multiplier=1, narrow=narrow))
+    fill_gpen(network)
+    return network
