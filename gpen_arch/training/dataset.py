@@ -113,7 +113,8 @@ class FaceDataset(Dataset[FaceItem]):
     def __getitem__(self, index: int) -> FaceItem:
         place = self._indices[index]
         pixels, partner = self._cache[place] if place in self._cache else self._read(place)
-        rng = generator_for(self.seed, int(self._epoch[0]), index)
+        # The place in the source, so that a file that cannot be read shifts no other's chance.
+        rng = generator_for(self.seed, int(self._epoch[0]), place)
         good, degraded = self._pair(pixels, partner, rng)
         return FaceItem(hq=_tensor(good), lq=_tensor(degraded), index=index, name=self.name(index))
 
@@ -137,10 +138,10 @@ class FaceDataset(Dataset[FaceItem]):
         return degrade_pair(good, recipe, rng)
 
     def _read(self, place: int) -> tuple[Pixels, Pixels | None]:
-        good = _fitted(self.source.read(place), self.size)
+        good = fit_face(self.source.read(place), self.size)
         if not self.source.paired:
             return good, None
-        return good, _fitted(self.source.read_degraded(place), self.size)
+        return good, fit_face(self.source.read_degraded(place), self.size)
 
     def _check(
         self, cache: bool, on_progress: ProgressCallback
@@ -173,10 +174,10 @@ class FaceDataset(Dataset[FaceItem]):
     def _try(self, place: int) -> "_Checked | InvalidImageError":
         try:
             raw = self.source.read(place)
-            good = _fitted(raw, self.size)
+            good = fit_face(raw, self.size)
             partner = None
             if self.source.paired:
-                partner = _fitted(self.source.read_degraded(place), self.size)
+                partner = fit_face(self.source.read_degraded(place), self.size)
         except InvalidImageError as error:
             return error
         return _Checked((good, partner), min(raw.shape[:2]) < self.size)
@@ -188,8 +189,12 @@ class _Checked:
     enlarged: bool
 
 
-def _fitted(pixels: Pixels, size: int) -> Pixels:
-    """A square face at the asked size: averaged down (as published) or interpolated up."""
+def fit_face(pixels: Pixels, size: int) -> Pixels:
+    """A square face at the asked size: averaged down (as published) or interpolated up.
+
+    Raises:
+        InvalidImageError: the picture is not square.
+    """
     height, width = pixels.shape[:2]
     if abs(height - width) > SQUARENESS * max(height, width):
         raise InvalidImageError(

@@ -1,0 +1,124 @@
+"""Measures of a picture against its truth: PSNR, SSIM, LPIPS, identity; and of sets: FID.
+
+Pictures are ``(1, 3, H, W)`` RGB 0..1; :func:`to_8bit` is applied by the evaluator, as published
+figures are of 8-bit pictures. The maths is torchmetrics', torch-fidelity's and lpips' own.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import MissingDependencyError
+
+PSNR_CEILING = 100.0
+"""What equal pictures score, in dB, so that means stay finite."""
+
+
+@dataclass(frozen=True)
+class PairMetric:
+    """A named score of one picture against its truth.
+
+    Attributes:
+        name: the key in reports.
+        better: which direction is good.
+        score: ``(picture, truth)`` to a number.
+        unit: for tables; empty for plain numbers.
+    """
+
+    name: str
+    better: Literal["higher", "lower"]
+    score: Callable[[Tensor, Tensor], float]
+    unit: str = ""
+
+
+class SetMetric(Protocol):
+    """A score of a set of pictures against a set of true ones; lower is better."""
+
+    name: str
+
+    def update(self, picture: Tensor, *, real: bool) -> None:
+        """Takes one more picture of either set."""
+        ...
+
+    def compute(self) -> float:
+        """The score of all pictures so far."""
+        ...
+
+
+def to_8bit(picture: Tensor) -> Tensor:
+    """The picture as an 8-bit file holds it: clamped, rounded to multiples of 1/255."""
+    return picture.float().clamp(0, 1).mul(255).round().div(255)
+
+
+def _require(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"Evaluation needs the package {package}, which is not installed: pip install "
+            f"'comfyui-gpen-portrait[train]' or {package}. (Missing: {error.name}.)"
+        ) from error
+
+
+def psnr_metric() -> PairMetric:
+    """PSNR of 8-bit RGB in dB, over all channels together."""
+    _require("torchmetrics")
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    def score(picture: Tensor, truth: Tensor) -> float:
+        value = float(peak_signal_noise_ratio(picture * 255, truth * 255, data_range=255.0))
+        return min(value, PSNR_CEILING)
+
+    return PairMetric("psnr", "higher", score, "dB")
+
+
+def ssim_metric() -> PairMetric:
+    """SSIM of 8-bit RGB: Gaussian window of 11 pixels, sigma 1.5, mean of the channels."""
+    _require("torchmetrics")
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    def score(picture: Tensor, truth: Tensor) -> float:
+        value = structural_similarity_index_measure(picture * 255, truth * 255, data_range=255.0)
+        assert isinstance(value, Tensor)
+        return float(value)
+
+    return PairMetric("ssim", "higher", score)
+
+
+class FrechetDistance:
+    """FID through torchmetrics, on Inception features or any network given for them.
+
+    Args:
+        inception: torch-fidelity's Inception weights; None would need a download.
+        features: in place of Inception: pictures (uint8) to ``(N, F)``; for tests and others.
+    """
+
+    name = "fid"
+
+    def __init__(
+        self, inception: Path | None = None, features: nn.Module | None = None, device: str = "cpu"
+    ) -> None:
+        _require("torchmetrics")
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
+        options: dict[str, Any] = {"feature": 2048 if features is None else features}
+        if features is None:
+            _require("torch_fidelity")
+            options["feature_extractor_weights_path"] = str(inception)
+        else:
+            options["input_img_size"] = (3, 16, 16)
+        self._metric = FrechetInceptionDistance(**options).to(device)
+        self._metric.set_dtype(torch.float64)
+
+    def update(self, picture: Tensor, *, real: bool) -> None:
+        """Takes one more picture ``(1, 3, H, W)`` 0..1."""
+        self._metric.update(picture.mul(255).round().to(torch.uint8), real=real)
+
+    def compute(self) -> float:
+        """The distance; needs at least two pictures of each set."""
+        return float(self._metric.compute())
