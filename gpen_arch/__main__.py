@@ -1,0 +1,5 @@
+"""``python -m gpen_arch``."""
+
+from .cli import main
+
+raise SystemExit(main())
