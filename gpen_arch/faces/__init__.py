@@ -20,9 +20,11 @@ from .masks import (
     PUBLISHED_FEATHER,
     box_mask,
     parsing_mask,
+    resize_masks,
     small_faces,
     soften,
 )
+from .quality import passes_identity, passes_quality
 from .retinaface import RetinaFaceDetector
 from .selection import ORDERS, Order, parse_indices, select_faces
 from .types import BBox, Face, FaceSet, Landmarks, Point
@@ -48,9 +50,12 @@ __all__ = [
     "load_detector",
     "parse_indices",
     "parsing_mask",
+    "passes_identity",
+    "passes_quality",
     "paste_crops",
     "paste_faces",
     "rescale_transforms",
+    "resize_masks",
     "scale_face",
     "scale_faces",
     "scale_points",
