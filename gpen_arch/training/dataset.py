@@ -111,10 +111,14 @@ class FaceDataset(Dataset[FaceItem]):
         return self.source.name(self._indices[index])
 
     def __getitem__(self, index: int) -> FaceItem:
+        return self.item(index, int(self._epoch[0]))
+
+    def item(self, index: int, epoch: int) -> FaceItem:
+        """The pair that ``index`` has in a pass of its own choice."""
         place = self._indices[index]
         pixels, partner = self._cache[place] if place in self._cache else self._read(place)
         # The place in the source, so that a file that cannot be read shifts no other's chance.
-        rng = generator_for(self.seed, int(self._epoch[0]), place)
+        rng = generator_for(self.seed, epoch, place)
         good, degraded = self._pair(pixels, partner, rng)
         return FaceItem(hq=_tensor(good), lq=_tensor(degraded), index=index, name=self.name(index))
 

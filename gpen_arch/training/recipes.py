@@ -89,7 +89,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         )
     try:
         text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else _parse_toml(text)
+        values = json.loads(text) if path.suffix == ".json" else parse_toml(text)
     except (OSError, ValueError) as error:
         raise InvalidOptionError(f"{path} is not a readable {path.suffix} file: {error}") from error
     return recipe_from_dict(values)
@@ -203,7 +203,8 @@ def _list(name: str, value: object) -> Sequence[object]:
     return value
 
 
-def _parse_toml(text: str) -> dict[str, object]:
+def parse_toml(text: str) -> dict[str, object]:
+    """TOML as plain data. Raises ValueError for anything else."""
     try:
         import tomllib
     except ModuleNotFoundError:
