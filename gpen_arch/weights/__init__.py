@@ -1,15 +1,18 @@
 """Weight files: which there are, where they lie, and how to fetch them."""
 
+from .download import fetch, offline_requested
 from .locate import find_weight, how_to_get, locate_entry, search_folders, user_cache_folder
 from .manifest import Manifest, WeightEntry, load_manifest
 
 __all__ = [
     "Manifest",
     "WeightEntry",
+    "fetch",
     "find_weight",
     "how_to_get",
     "load_manifest",
     "locate_entry",
+    "offline_requested",
     "search_folders",
     "user_cache_folder",
 ]

@@ -1,0 +1,122 @@
+"""``gpen weights list|path|fetch``: the weight files from the command line."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..errors import GpenError
+from .download import fetch
+from .locate import find_weight, locate_entry, search_folders, user_cache_folder
+from .manifest import Manifest, WeightEntry, load_manifest
+
+
+def add_weights_command(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> argparse.ArgumentParser:
+    """Register ``weights`` and its three actions; ``args.handler(args)`` gives the exit code."""
+    parser = subparsers.add_parser(
+        "weights", help="list, find and fetch weight files", description=__doc__
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--weights-dir",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder to search first (repeatable); fetch writes into the first one",
+    )
+    listing = actions.add_parser("list", parents=[shared], help="show every known weight file")
+    listing.set_defaults(handler=_run_list)
+    path = actions.add_parser("path", parents=[shared], help="print where files lie")
+    path.add_argument("ids", nargs="+", metavar="ID", help="id or file name")
+    path.set_defaults(handler=_run_path)
+    fetching = actions.add_parser("fetch", parents=[shared], help="download and verify files")
+    fetching.add_argument("ids", nargs="+", metavar="ID", help="id or file name")
+    fetching.add_argument("--offline", action="store_true", help="forbid the network")
+    fetching.set_defaults(handler=_run_fetch)
+    return parser
+
+
+def announce(entry: WeightEntry) -> str:
+    """The sentence to show before a download: name, size, licence and host."""
+    return (
+        f"Fetching {entry.file} ({entry.size_text}, licence: {entry.licence}) "
+        f"from {' or '.join(entry.hosts)}"
+    )
+
+
+def fetch_with_bar(
+    entry: WeightEntry, folder: Path, *, offline: bool = False, quiet: bool = False
+) -> Path:
+    """Fetch one file with a progress bar on stderr; errors as in :func:`.download.fetch`."""
+
+    def show(done: int, _total: int) -> None:
+        bar.update(done - bar.n)
+
+    with tqdm(
+        total=entry.bytes,
+        desc=entry.file,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        disable=quiet,
+        leave=False,
+    ) as bar:
+        return fetch(entry, folder, offline=offline, on_progress=show)
+
+
+def format_table(manifest: Manifest, folders: Sequence[Path]) -> str:
+    """One line a file: id, role, size, licence, whether it can be fetched, where it was found."""
+    rows = [("ID", "ROLE", "SIZE", "LICENCE", "PINNED", "FOUND")]
+    for entry in manifest.entries:
+        path = locate_entry(entry, folders)
+        pinned, found = "yes" if entry.pinned else "no", "-" if path is None else str(path)
+        rows.append((entry.id, entry.role, entry.size_text, entry.short_licence, pinned, found))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def _run_list(args: argparse.Namespace) -> int:
+    searched = ", ".join(map(str, search_folders(args.weights_dir)))
+    _say(format_table(load_manifest(), args.weights_dir))
+    _say(f"\nSearched: {searched}. Files that are not pinned are never fetched automatically.")
+    return 0
+
+
+def _run_path(args: argparse.Namespace) -> int:
+    return _for_each(args.ids, lambda name: _say(str(find_weight(name, args.weights_dir))))
+
+
+def _run_fetch(args: argparse.Namespace) -> int:
+    manifest = load_manifest()
+    folder = args.weights_dir[0] if args.weights_dir else user_cache_folder()
+
+    def fetch_one(name: str) -> None:
+        entry = manifest.get(name)
+        if entry.pinned and entry.urls and not (args.offline or (folder / entry.file).exists()):
+            sys.stderr.write(announce(entry) + "\n")
+        _say(str(fetch_with_bar(entry, folder, offline=args.offline)))
+
+    return _for_each(args.ids, fetch_one)
+
+
+def _for_each(names: Sequence[str], action: Callable[[str], None]) -> int:
+    """Run the action on every name; a failure shows in the exit code and stops no other."""
+    code = 0
+    for name in names:
+        try:
+            action(name)
+        except GpenError as error:
+            sys.stderr.write(f"error: {error}\n")
+            code = 1
+    return code
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
