@@ -1,0 +1,340 @@
+"""Degradation: the published formulas and order, the same chance everywhere, recipes as data."""
+
+import json
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from gpen_arch.errors import InvalidImageError, InvalidOptionError
+from gpen_arch.training import kernels, steps
+from gpen_arch.training.degradations import (
+    OneOf,
+    Recipe,
+    Shuffle,
+    degrade,
+    degrade_pair,
+    generator_for,
+)
+from gpen_arch.training.recipes import RECIPES, gfpgan, load_recipe, recipe_from_dict
+
+
+def picture(height: int = 64, width: int = 64, seed: int = 0) -> np.ndarray:
+    coarse = np.random.default_rng(seed).random((8, 8, 3), dtype=np.float32)
+    return np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
+
+
+# Kernels
+
+
+@pytest.mark.parametrize("size", [7, 21, 41])
+def test_kernels_sum_to_one_and_turn_into_themselves(size: int) -> None:
+    made = [
+        kernels.gaussian_kernel(size, 2.0, 5.0, 0.7),
+        kernels.generalised_gaussian_kernel(size, 2.0, 5.0, 0.7, 0.6),
+        kernels.plateau_kernel(size, 2.0, 5.0, 0.7, 1.5),
+        kernels.sinc_kernel(size, 1.2),
+    ]
+    for kernel in made:
+        assert kernel.shape == (size, size)
+        assert kernel.sum() == pytest.approx(1.0)
+        np.testing.assert_allclose(kernel, kernel[::-1, ::-1], atol=1e-15)
+
+
+def test_kernels_have_the_published_values() -> None:
+    """At the offset (3, 1), relative to the centre, written out by hand."""
+    sigma_x, sigma_y, angle = 2.0, 5.0, 0.7
+    cosine, sine = math.cos(angle), math.sin(angle)
+    rotation = np.array([[cosine, -sine], [sine, cosine]])
+    covariance = rotation @ np.diag([sigma_x**2, sigma_y**2]) @ rotation.T
+    offset = np.array([3.0, 1.0])
+    distance = offset @ np.linalg.inv(covariance) @ offset
+    cases = [
+        (kernels.gaussian_kernel(21, sigma_x, sigma_y, angle), math.exp(-distance / 2)),
+        (
+            kernels.generalised_gaussian_kernel(21, sigma_x, sigma_y, angle, 0.6),
+            math.exp(-(distance**0.6) / 2),
+        ),
+        (kernels.plateau_kernel(21, sigma_x, sigma_y, angle, 1.5), 1 / (1 + distance**1.5)),
+    ]
+    for kernel, expected in cases:
+        assert kernel[10 + 1, 10 + 3] / kernel[10, 10] == pytest.approx(expected)
+
+
+def test_a_generalised_gaussian_of_shape_one_is_the_gaussian() -> None:
+    np.testing.assert_allclose(
+        kernels.generalised_gaussian_kernel(15, 1.5, 3.0, 0.3, 1.0),
+        kernels.gaussian_kernel(15, 1.5, 3.0, 0.3),
+    )
+
+
+def test_the_profile_is_a_factor_of_the_isotropic_kernel() -> None:
+    profile = kernels.gaussian_profile(41, 3.3)
+    np.testing.assert_allclose(
+        np.outer(profile, profile), kernels.gaussian_kernel(41, 3.3, 3.3), atol=1e-15
+    )
+
+
+def test_a_sinc_keeps_low_frequencies_and_stops_high_ones() -> None:
+    cutoff = math.pi / 2
+    response = np.abs(np.fft.fft2(kernels.sinc_kernel(21, cutoff), (256, 256)))[0]
+    assert response[int(0.5 * cutoff / (2 * math.pi) * 256)] > 0.85
+    assert response[int(1.6 * cutoff / (2 * math.pi) * 256)] < 0.15
+
+
+@pytest.mark.parametrize("size", [0, 4, -3])
+def test_an_even_or_empty_kernel_is_refused(size: int) -> None:
+    with pytest.raises(InvalidOptionError, match="odd size"):
+        kernels.gaussian_kernel(size, 1.0, 1.0)
+
+
+def test_a_blur_without_width_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="sigma must be above 0"):
+        kernels.plateau_kernel(7, 0.0, 1.0, 0.0, 1.0)
+
+
+# The recipe of GPEN's trainer
+
+
+def test_the_default_recipe_is_the_published_one() -> None:
+    recipe = gfpgan()
+    blur, shrink, noise, compression = recipe.steps
+    assert (recipe.flip, recipe.grey) == (0.5, 0.2)
+    assert recipe.colour_shift[0] == 0.0
+    assert isinstance(blur, steps.Blur)
+    assert (blur.kinds, blur.weights) == (("iso", "aniso"), (0.5, 0.5))
+    assert (blur.sizes, blur.sigma, blur.angle) == ((41, 41), (0.1, 10.0), (-math.pi, math.pi))
+    assert shrink == steps.Downscale(factor=(0.8, 8.0), interpolations=("bilinear",))
+    assert noise == steps.GaussianNoise(sigma=(0.0, 20.0))
+    assert compression == steps.Jpeg(quality=(60.0, 100.0))
+
+
+def fixed_recipe(sigma: float, factor: float, quality: int) -> Recipe:
+    return Recipe(
+        name="fixed",
+        steps=(
+            steps.Blur(kinds=("aniso",), weights=(1.0,), sigma=(sigma, sigma), angle=(0.4, 0.4)),
+            steps.Downscale(factor=(factor, factor)),
+            steps.GaussianNoise(sigma=(0.0, 0.0)),
+            steps.Jpeg(quality=(quality, quality)),
+        ),
+        flip=0.0,
+        grey=0.0,
+    )
+
+
+@pytest.mark.parametrize(("sigma", "factor", "quality"), [(2.0, 2.3, 80), (6.0, 7.7, 61)])
+def test_the_order_of_operations_is_the_published_one(
+    sigma: float, factor: float, quality: int
+) -> None:
+    """Blur, shrink to side // factor, JPEG of the BGR picture, 8 bit, back to size."""
+    image = picture(64, 48)
+    bgr = cv2.filter2D(image, -1, kernels.gaussian_kernel(41, sigma, sigma, 0.4))[:, :, ::-1]
+    small = cv2.resize(bgr, (int(48 // factor), int(64 // factor)))
+    data = np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
+    _, encoded = cv2.imencode(".jpg", data, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR).astype(np.float32) / 255
+    expected = cv2.resize(decoded, (48, 64))[:, :, ::-1]
+    result = degrade(image, fixed_recipe(sigma, factor, quality), generator_for(0, 0, 0))
+    np.testing.assert_allclose(result, expected, atol=1.01 / 255)
+    assert np.mean(np.abs(result - expected)) < 0.05 / 255
+
+
+# Chance
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_picture_depends_on_seed_epoch_and_index_alone(name: str) -> None:
+    recipe, image = load_recipe(name), picture()
+    before = image.copy()
+    first = degrade_pair(image, recipe, generator_for(3, 1, 7))
+    again = degrade_pair(image, recipe, generator_for(3, 1, 7))
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    np.testing.assert_array_equal(image, before)
+    for other in [(4, 1, 7), (3, 2, 7), (3, 1, 8)]:
+        different = degrade_pair(image, recipe, generator_for(*other))
+        assert not np.array_equal(first[1], different[1])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("shape", [(64, 64), (40, 96), (9, 7)])
+def test_size_type_and_range_are_kept(name: str, shape: tuple[int, int]) -> None:
+    recipe = load_recipe(name)
+    for index in range(12):
+        result = degrade(picture(*shape), recipe, generator_for(0, 0, index))
+        assert result.shape == (*shape, 3)
+        assert result.dtype == np.float32
+        assert 0 <= result.min() <= result.max() <= 1
+
+
+def test_flip_and_grey_change_both_pictures() -> None:
+    image = picture()
+    mild = Recipe("mild", (steps.Jpeg(quality=(100, 100)),), flip=1.0, grey=1.0)
+    good, degraded = degrade_pair(image, mild, generator_for(0, 0, 0))
+    grey = cv2.cvtColor(np.ascontiguousarray(image[:, ::-1]), cv2.COLOR_RGB2GRAY)
+    np.testing.assert_allclose(good, np.repeat(grey[:, :, None], 3, axis=2), atol=1e-6)
+    assert np.abs(degraded - good).mean() < 0.01
+
+
+def test_without_augmentation_the_good_picture_stays() -> None:
+    image, recipe = picture(), gfpgan().without_augmentation()
+    for index in range(20):
+        good, degraded = degrade_pair(image, recipe, generator_for(0, 0, index))
+        np.testing.assert_array_equal(good, image)
+        assert not np.array_equal(degraded, image)
+
+
+def test_flips_and_greys_come_as_often_as_asked() -> None:
+    image, recipe = picture(8, 8), Recipe("none", (), flip=0.5, grey=0.2)
+    goods = [degrade_pair(image, recipe, generator_for(0, 0, i))[0] for i in range(600)]
+    greys = np.mean([np.ptp(good, axis=2).max() < 1e-6 for good in goods])
+    coloured = [good for good in goods if np.ptp(good, axis=2).max() > 1e-6]
+    flips = np.mean([not np.array_equal(good, image) for good in coloured])
+    assert greys == pytest.approx(0.2, abs=0.06)
+    assert flips == pytest.approx(0.5, abs=0.08)
+
+
+# Noise and composite steps
+
+
+def test_gaussian_noise_has_its_level() -> None:
+    flat = np.full((128, 128, 3), 0.5, np.float32)
+    noisy = steps.GaussianNoise(sigma=(12.0, 12.0)).apply(flat, (128, 128), generator_for(0, 0, 0))
+    assert (noisy - flat).std() * 255 == pytest.approx(12.0, rel=0.03)
+    single = steps.GaussianNoise(sigma=(12.0, 12.0), grey=1.0)
+    assert np.ptp(single.apply(flat, (128, 128), generator_for(0, 0, 0)), axis=2).max() < 1e-6
+
+
+def test_correlated_noise_has_a_covariance_between_channels() -> None:
+    flat = np.full((128, 128, 3), 0.5, np.float32)
+    step = steps.GaussianNoise(sigma=(2.0, 25.0), correlated=1.0)
+    noise = (step.apply(flat, (128, 128), generator_for(0, 0, 1)) - flat).reshape(-1, 3)
+    covariance = np.cov(noise.T) * 255**2
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() > 5
+    assert np.diag(covariance).max() < 1.2 * 25**2
+
+
+def test_poisson_noise_grows_with_brightness() -> None:
+    image = np.zeros((96, 96, 3), np.float32)
+    image[:, 48:] = np.linspace(0.6, 0.7, 48, dtype=np.float32)[None, :, None]
+    image[:, :48] = np.linspace(0.05, 0.1, 48, dtype=np.float32)[None, :, None]
+    step = steps.PoissonNoise(scale=(1.0, 1.0), grey=0.0)
+    noise = step.apply(image, (96, 96), generator_for(0, 0, 0)) - image
+    levels = len(np.unique(np.rint(image * 255)))
+    peak = 2 ** math.ceil(math.log2(levels))
+    assert noise[:, 48:].var() == pytest.approx(0.65 / peak, rel=0.15)
+    assert noise[:, :48].var() < 0.3 * noise[:, 48:].var()
+
+
+def test_decimation_takes_the_centre_of_each_block() -> None:
+    ramp = np.tile(np.arange(64, dtype=np.float32)[None, :, None] / 64, (64, 1, 3))
+    small = steps.Decimate(factor=4, sigma=(1.0, 1.0)).apply(ramp, (64, 64), generator_for(0, 0, 0))
+    assert small.shape == (16, 16, 3)
+    np.testing.assert_allclose(small[8, 4:12, 0] * 64, np.arange(4, 12) * 4 + 1.5, atol=1e-3)
+
+
+class Marker:
+    """A step that writes its number behind the picture's values."""
+
+    kind = "marker"
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def apply(self, image: np.ndarray, original: object, rng: object) -> np.ndarray:
+        return np.append(image, np.float32(self.number))
+
+
+def test_a_shuffle_does_every_step_once_and_keeps_a_pair_in_order() -> None:
+    shuffle = Shuffle(tuple(Marker(number) for number in range(5)), in_order=(2, 3))
+    seen = set()
+    for index in range(60):
+        order = shuffle.apply(np.zeros(0, np.float32), (1, 1), generator_for(0, 0, index)).tolist()
+        assert sorted(order) == [0, 1, 2, 3, 4]
+        assert order.index(2) < order.index(3)
+        seen.add(tuple(order))
+    assert len(seen) > 20
+
+
+def test_one_of_follows_its_weights() -> None:
+    choice = OneOf((3.0, 1.0), ((Marker(0),), (Marker(1),)))
+    chosen = [
+        choice.apply(np.zeros(0, np.float32), (1, 1), generator_for(0, 0, i))[0] for i in range(400)
+    ]
+    assert np.mean(chosen) == pytest.approx(0.25, abs=0.07)
+
+
+# Recipes as data
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_json(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(recipe.to_dict()))
+    assert load_recipe(path) == recipe
+
+
+def test_a_recipe_is_read_from_toml(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\nflip = 0.25\n\n'
+        '[[steps]]\nkind = "blur"\nkinds = ["plateau_aniso"]\nweights = [1]\nsizes = [7, 21]\n\n'
+        '[[steps]]\nkind = "one_of"\nweights = [1, 2]\n'
+        'options = [[{kind = "jpeg", quality = [30, 40]}], []]\n'
+    )
+    recipe = load_recipe(path)
+    assert (recipe.name, recipe.flip) == ("mine", 0.25)
+    assert isinstance(recipe.steps[1], OneOf)
+    assert recipe.steps[1].options == ((steps.Jpeg(quality=(30, 40)),), ())
+    assert degrade(picture(), recipe, generator_for(0, 0, 0)).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": [{"kind": "sharpen"}]}, "needs a kind"),
+        ({"steps": "blur"}, "must be a list"),
+        ({"steps": [{"kind": "jpeg", "qualty": [1, 2]}]}, "found qualty"),
+        ({"steps": [{"kind": "jpeg", "quality": [90, 30]}]}, "smaller first"),
+        ({"steps": [{"kind": "jpeg", "probability": 2}]}, "0..1"),
+        ({"steps": [{"kind": "blur", "sizes": [4, 8]}]}, "odd"),
+        ({"steps": [{"kind": "blur", "kinds": ["box"], "weights": [1]}]}, "known names"),
+        ({"steps": [{"kind": "blur", "kinds": ["iso"], "weights": [1, 1]}]}, "as many weights"),
+        ({"steps": [{"kind": "rescale", "weights": [0, 0, 0]}]}, "not all 0"),
+        ({"steps": [{"kind": "one_of", "weights": [1]}]}, "incomplete"),
+        ({"steps": [{"kind": "shuffle", "steps": [], "in_order": [0]}]}, "places in steps"),
+        ({"flip": 1.5}, "0..1"),
+        ({"name": "x", "blur": True}, "found blur"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_name(values: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidOptionError, match=message):
+        recipe_from_dict(values)
+
+
+def test_an_unknown_recipe_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(InvalidOptionError, match="gfpgan, realesrgan, bsrgan"):
+        load_recipe("gfgan")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("steps = [")
+    with pytest.raises(InvalidOptionError, match=r"not a readable \.toml"):
+        load_recipe(broken)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((8, 8), np.float32),
+        np.zeros((8, 8, 4), np.float32),
+        np.zeros((8, 8, 3), np.uint8),
+        np.zeros((0, 8, 3), np.float32),
+    ],
+)
+def test_a_picture_of_another_kind_is_refused(image: np.ndarray) -> None:
+    with pytest.raises(InvalidImageError, match="float32"):
+        degrade(image, gfpgan(), generator_for(0, 0, 0))
