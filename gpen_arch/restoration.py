@@ -13,7 +13,9 @@ from .checks import require_images
 from .errors import InvalidFacesError, InvalidOptionError
 from .faces.geometry import align_faces
 from .faces.types import Face, FaceSet
+from .inference import input_placement, prepare_for_inference
 from .memory import with_smaller_units
+from .networks import GPEN
 from .progress import ProgressCallback, ignore_progress
 
 DEFAULT_BATCH = {"cpu": 1}
@@ -80,8 +82,8 @@ class FaceRestorer:
     """A GPEN network with its range, size and batches taken care of.
 
     Args:
-        network: maps (N, 3, S, S) in -1..1 to the same; a :class:`~gpen_arch.networks.GPEN`, or
-            any module of that contract.
+        network: maps (N, 3, S, S) in -1..1 to the same: a :class:`~gpen_arch.networks.GPEN`
+            (which is prepared for inference here), a prepared one, or any module of that contract.
         size: S; needed only where ``network`` has no ``config.img_resolution``.
         input_range: ``"symmetric"`` feeds -1..1; ``"unit"`` feeds 0..1, as the published
             segmentation-to-face network wants its colour-coded maps.
@@ -99,7 +101,7 @@ class FaceRestorer:
             )
         if input_range not in ("symmetric", "unit"):
             raise InvalidOptionError(f"input_range is symmetric or unit, not {input_range!r}")
-        self.network = network
+        self.network = prepare_for_inference(network) if isinstance(network, GPEN) else network
         self.size = int(resolution)
         self.input_range = input_range
 
@@ -140,7 +142,8 @@ class FaceRestorer:
             raise InvalidOptionError(
                 f"faces per batch: expected 0 (automatic) or more, found {asked}"
             )
-        return asked or DEFAULT_BATCH.get(self._placement()[0].type, DEFAULT_GPU_BATCH)
+        device, _ = input_placement(self.network)
+        return asked or DEFAULT_BATCH.get(device.type, DEFAULT_GPU_BATCH)
 
     def _fit(self, crops: Tensor) -> Tensor:
         if crops.shape[-2:] == (self.size, self.size):
@@ -148,19 +151,9 @@ class FaceRestorer:
         size = (self.size, self.size)
         return F.interpolate(crops, size, mode="bilinear", align_corners=False, antialias=True)
 
-    def _placement(self) -> tuple[torch.device, torch.dtype]:
-        tensor = next(self.network.parameters(), None)
-        if tensor is None:
-            tensor = next(self.network.buffers(), None)
-        return (
-            (torch.device("cpu"), torch.float32)
-            if tensor is None
-            else (tensor.device, tensor.dtype)
-        )
-
     @torch.inference_mode()
     def _restore(self, crops: Tensor) -> Tensor:
-        device, dtype = self._placement()
+        device, dtype = input_placement(self.network)
         x = crops if self.input_range == "unit" else crops * 2 - 1
         image = cast(Tensor, self.network(x.to(device, dtype)))
         return (image.float() * 0.5 + 0.5).clamp(0, 1).to(crops.device)

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from .checks import require_images
 from .errors import InvalidOptionError
+from .inference import input_placement, prepare_for_inference
 from .memory import with_smaller_units
+from .networks import RRDBNet
 from .progress import ProgressCallback, ignore_progress
 
 SMALLEST_TILE = 128
@@ -33,7 +35,7 @@ class Upscaler:
         scale: its native factor.
         multiple: h and w must be multiples of it.
         features: channels at the output's size, which decide a tile's memory.
-        device, dtype: where it computes.
+        device, dtype: what its input must be.
     """
 
     network: Callable[[Tensor], Tensor]
@@ -45,23 +47,22 @@ class Upscaler:
 
     @staticmethod
     def of(network: nn.Module) -> Upscaler:
-        """Describe an :class:`~gpen_arch.networks.RRDBNet` (or one prepared for inference)."""
+        """Describe an RRDBNet; a plain one is prepared for inference here."""
+        network = prepare_for_inference(network) if isinstance(network, RRDBNet) else network
         config = getattr(network, "config", None)
         if config is None or not hasattr(config, "scale"):
             raise InvalidOptionError(
                 f"expected a network with config.scale, found {type(network).__name__}; "
                 "describe others with Upscaler(network, scale)"
             )
-        tensor = next(network.parameters(), None)
-        if tensor is None:
-            tensor = next(network.buffers())
+        device, dtype = input_placement(network)
         return Upscaler(
             cast("Callable[[Tensor], Tensor]", network),
             config.scale,
             config.unshuffle,
             config.num_feat,
-            tensor.device,
-            tensor.dtype,
+            device,
+            dtype,
         )
 
     def automatic_tile(self) -> int:

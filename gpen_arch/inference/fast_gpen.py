@@ -1,0 +1,274 @@
+"""GPEN for inference: the function of ``networks.gpen.GPEN`` at the speed of its convolutions.
+
+What differs from the plain network, and why:
+
+- Gains of equalised learning rates, the activation's sqrt(2) and the injection's weight are folded
+  into weights, biases and scales once. (Leaky ReLU is positively homogeneous, so a positive gain
+  may go in front of it.)
+- Convolutions write half of a preallocated buffer and the encoder's feature the other half, so
+  nothing is concatenated; demodulation, bias, activation, RGB projection and the next layer's
+  style run over that buffer a few rows at a time, while the rows are in the cache.
+- Everything is channels-last, which is what convolutions of this width want on CPU and GPU.
+- Half precision keeps every sum under its limit (``precision.bounded_weight``).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..networks.gpen import GPEN, StyledConv, ToRGB
+from ..networks.layers import ConvLayer, EqualConv2d, EqualLinear, FusedLeakyReLU, blur_kernel
+from ..ops.bias_act import LEAKY_GAIN, LEAKY_SLOPE
+from ..ops.modulated_conv2d import DEMODULATION_EPS
+from .kernels import channels_last, conv_leaky_relu, row_chunks
+from .precision import bounded_style, bounded_weight, finite_
+
+
+class FastGPEN(nn.Module):
+    """Restore faces: (B, 3, S, S) in -1..1, RGB, to the same shape; any float type in and out."""
+
+    def __init__(self, network: GPEN, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.config = network.config
+        self.dtype = dtype
+        synthesis = network.generator
+        depth = network.config.log_size - 1
+        self.encoder = nn.ModuleList(
+            FastEncoderConv(network.get_submodule(f"ecd{index}")[0], dtype)  # type: ignore[index]
+            for index in range(depth)
+        )
+        self.final_linear = folded_linear(network.final_linear[0])
+        self.mapping = nn.ModuleList(folded_linear(layer) for layer in synthesis.style[1:])
+        self.register_buffer("constant", synthesis.input.input.detach().to(dtype, copy=True))
+        convs = [synthesis.conv1, *synthesis.convs]
+        self.convs = nn.ModuleList(FastStyledConv(conv, dtype) for conv in convs)
+        to_rgbs = [synthesis.to_rgb1, *synthesis.to_rgbs]
+        self.to_rgbs = nn.ModuleList(FastToRGB(to_rgb, dtype) for to_rgb in to_rgbs)
+
+    constant: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.encode(channels_last(x.to(self.dtype)))
+        w = self.map(features[-1])
+        return self.synthesise(w, features).to(x.dtype)
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """The encoder's features, from full resolution down to 4 px."""
+        features = []
+        for layer in self.encoder:
+            x = layer(x)
+            features.append(x)
+        return features
+
+    def map(self, code: Tensor) -> Tensor:
+        """The last feature (B, C, 4, 4) to the one latent (B, style_dim) that drives all layers."""
+        x = F.leaky_relu_(self.final_linear(code.float().flatten(1)), LEAKY_SLOPE)
+        x = x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+        for layer in self.mapping:
+            x = F.leaky_relu_(layer(x), LEAKY_SLOPE)
+        return x
+
+    def synthesise(self, w: Tensor, features: list[Tensor]) -> Tensor:
+        """Latent and features to the picture; features are released as they are used up."""
+        convs: list[FastStyledConv] = list(self.convs)  # type: ignore[arg-type]
+        to_rgbs: list[FastToRGB] = list(self.to_rgbs)  # type: ignore[arg-type]
+        styles = [conv.style(w) for conv in convs]
+        x = self.constant * per_channel(styles[0][0])
+        image = None
+        for index, conv in enumerate(convs):
+            # A resolution's last convolution (the first one, then every other) has an RGB output.
+            to_rgb = to_rgbs[index // 2] if index % 2 == 0 else None
+            following = styles[index + 1][0] if index + 1 < len(convs) else None
+            x = conv.convolve(x)
+            rgb = RGBSum(to_rgb, w, image, x) if to_rgb is not None else None
+            x = conv.inject(x, styles[index], features[-1], rgb, following)
+            if rgb is not None:
+                image = rgb.image
+                features.pop()
+        assert image is not None
+        return image
+
+
+def per_channel(x: Tensor) -> Tensor:
+    """(C,) or (B, C) to something that broadcasts over (B, C, H, W)."""
+    return x.reshape(-1, x.shape[-1], 1, 1)
+
+
+def folded_linear(layer: nn.Module) -> nn.Linear:
+    """An equalised linear layer as an ordinary one; the activation's gain is folded in."""
+    assert isinstance(layer, EqualLinear)
+    gain = LEAKY_GAIN if layer.activate else 1.0
+    folded = nn.Linear(*reversed(layer.weight.shape), device="meta")
+    weight = layer.weight.detach().float() * (layer.gain * gain)
+    folded.weight = nn.Parameter(weight, requires_grad=False)
+    bias = layer.bias.detach().float() * (layer.lr_multiplier * gain)
+    folded.bias = nn.Parameter(bias, requires_grad=False)
+    return folded
+
+
+class FastEncoderConv(nn.Module):
+    """[blur,] convolution, bias, activation."""
+
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor | None
+    blur: Tensor | None
+
+    def __init__(self, layer: ConvLayer, dtype: torch.dtype) -> None:
+        super().__init__()
+        conv = next(module for module in layer if isinstance(module, EqualConv2d))
+        activation = next(module for module in layer if isinstance(module, FusedLeakyReLU))
+        self.stride, self.padding = conv.stride, conv.padding
+        weight = conv.weight.detach().float() * (conv.gain * LEAKY_GAIN)
+        scale = None
+        if dtype is torch.float16:
+            weight, scale = bounded_weight(weight)
+        self.register_buffer("weight", channels_last(weight.to(dtype)))
+        bias_dtype = dtype if scale is None else torch.float32
+        self.register_buffer("bias", (activation.bias.detach() * LEAKY_GAIN).to(bias_dtype))
+        self.register_buffer("scale", scale)
+        channels = weight.shape[1]
+        blur = depthwise_blur(channels, 1.0, dtype) if conv.stride > 1 else None
+        self.register_buffer("blur", blur)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.blur is not None:
+            x = F.conv2d(x, self.blur, padding=2, groups=x.shape[1])
+        if self.scale is None:
+            return conv_leaky_relu(
+                x, self.weight, self.bias, stride=self.stride, padding=self.padding
+            )
+        x = F.conv2d(x, self.weight, stride=self.stride, padding=self.padding)
+        scale, bias = per_channel(self.scale), per_channel(self.bias)
+        return F.leaky_relu_(finite_(torch.addcmul(bias, x, scale, out=x)), LEAKY_SLOPE)
+
+
+def depthwise_blur(channels: int, gain: float, dtype: torch.dtype) -> Tensor:
+    """The low-pass as weights of a depthwise convolution: (C, 1, 4, 4)."""
+    return blur_kernel(gain).expand(channels, 1, -1, -1).to(dtype).contiguous()
+
+
+class FastStyledConv(nn.Module):
+    """Modulated convolution, injection, bias and activation, in two steps.
+
+    ``convolve`` takes an input that already carries this layer's style, and ``inject`` hands on
+    one that carries the next layer's: a style is then applied where the data is in the cache.
+    """
+
+    weight: Tensor
+    energy: Tensor
+    scale: Tensor | None
+    bias: Tensor
+    encoder_scale: Tensor
+
+    def __init__(self, layer: StyledConv, dtype: torch.dtype) -> None:
+        super().__init__()
+        conv = layer.conv
+        self.upsample = conv.upsample
+        weight = conv.weight.detach()[0].float() * conv.gain
+        self.modulation = folded_linear(conv.modulation)
+        # Demodulation divides by sqrt(sum (weight * style)^2): the taps can be summed beforehand.
+        self.register_buffer("energy", weight.square().sum(dim=(2, 3)))
+        scale = None
+        if dtype is torch.float16:
+            weight, scale = bounded_weight(weight)
+        self.register_buffer("scale", scale)
+        if conv.upsample:
+            weight = weight.transpose(0, 1)
+            self.register_buffer("blur", depthwise_blur(weight.shape[1], 4.0, dtype))
+        self.register_buffer("weight", channels_last(weight.to(dtype)))
+        small = torch.float32 if dtype is torch.float16 else dtype
+        self.register_buffer("bias", (layer.activate.bias.detach() * LEAKY_GAIN).to(small))
+        self.register_buffer("encoder_scale", (layer.noise.weight.detach() * LEAKY_GAIN).to(small))
+
+    def style(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """What multiplies the input (B, I) and the result (B, O) of the convolution."""
+        styles = self.modulation(w)
+        demodulation = (styles.square() @ self.energy.T + DEMODULATION_EPS).rsqrt() * LEAKY_GAIN
+        if self.scale is None:
+            return styles.to(self.weight.dtype), demodulation.to(self.weight.dtype)
+        styles, style_scale = bounded_style(styles)
+        return styles.to(self.weight.dtype), demodulation * self.scale * style_scale
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """(B, I, H, W) to (B, O, H, W), or to (B, O, 2H, 2W)."""
+        if not self.upsample:
+            return F.conv2d(x, self.weight, padding=1)
+        x = F.conv_transpose2d(x, self.weight, stride=2)
+        return F.conv2d(x, self.blur, padding=1, groups=x.shape[1])
+
+    def inject(
+        self,
+        x: Tensor,
+        style: tuple[Tensor, Tensor],
+        feature: Tensor,
+        rgb: RGBSum | None,
+        following: Tensor | None,
+    ) -> Tensor:
+        """The layer's activation (B, 2 O, H, W), times the style of the layer that follows."""
+        channels = x.shape[1]
+        shape = (len(feature), 2 * channels, *x.shape[2:])
+        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        bias, feature_bias = (per_channel(half) for half in self.bias.chunk(2))
+        demodulation = per_channel(style[1])
+        for rows in row_chunks(y):
+            part = y[:, :, rows]
+            torch.addcmul(bias, x[:, :, rows], demodulation, out=part[:, :channels])
+            torch.addcmul(
+                feature_bias, feature[:, :, rows], self.encoder_scale, out=part[:, channels:]
+            )
+            F.leaky_relu_(finite_(part), LEAKY_SLOPE)
+            if rgb is not None:
+                rgb.add(part, rows)
+            if following is not None:
+                part.mul_(per_channel(following))
+        return y
+
+
+class FastToRGB(nn.Module):
+    """The weights of one resolution's RGB output."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, layer: ToRGB, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.modulation = folded_linear(layer.conv.modulation)
+        weight = layer.conv.weight.detach()[0, :, :, 0, 0].float() * layer.conv.gain
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", layer.bias.detach().float())
+
+    def style(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (B, C, 3) and the scale (B, 1, 3) of what they give."""
+        weight = (self.modulation(w)[:, None] * self.weight).mT
+        scale = torch.ones_like(weight[:, :1])
+        if self.dtype is torch.float16:
+            scale = weight.abs().sum(dim=1, keepdim=True).clamp_min(torch.finfo().tiny)
+        return (weight / scale).to(self.dtype), scale
+
+
+class RGBSum:
+    """The picture so far, upsampled, to which one resolution's projection is added by rows."""
+
+    def __init__(self, layer: FastToRGB, w: Tensor, below: Tensor | None, like: Tensor) -> None:
+        self.weight, self.scale = layer.style(w)
+        shape = (len(w), 3, *like.shape[2:])
+        if below is None:
+            self.image = layer.bias.expand(shape).clone(memory_format=torch.channels_last)
+        else:
+            self.image = upsample(below).add_(layer.bias)
+
+    def add(self, x: Tensor, rows: slice) -> None:
+        batch, channels, height, width = x.shape
+        pixels = x.permute(0, 2, 3, 1).reshape(batch, -1, channels)
+        rgb = (pixels @ self.weight).float() * self.scale
+        self.image[:, :, rows] += rgb.reshape(batch, height, width, 3).permute(0, 3, 1, 2)
+
+
+def upsample(image: Tensor) -> Tensor:
+    """Double the size: away from the border, the [1, 3, 3, 1] low-pass is bilinear sampling."""
+    padded = F.pad(image, (1, 1, 1, 1))
+    return F.interpolate(padded, scale_factor=2, mode="bilinear")[:, :, 2:-2, 2:-2]
