@@ -1,7 +1,8 @@
 """The fast way to run a network: prepared once, exact up to rounding. See ``prepare``."""
 
 from .precision import cpu_has_bf16, resolve_dtype
-from .prepare import PreparedNetwork, input_placement, prepare_for_inference
+from .placement import input_placement
+from .prepare import PreparedNetwork, prepare_for_inference
 
 __all__ = [
     "PreparedNetwork",

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..networks.gpen import GPEN, StyledConv, ToRGB
-from ..networks.layers import ConvLayer, EqualConv2d, EqualLinear, FusedLeakyReLU, blur_kernel
+from ..networks.layers import EqualConv2d, EqualLinear, FusedLeakyReLU, blur_kernel
 from ..ops.bias_act import LEAKY_GAIN, LEAKY_SLOPE
 from ..ops.modulated_conv2d import DEMODULATION_EPS
 from .kernels import channels_last, conv_leaky_relu, row_chunks
@@ -35,12 +35,10 @@ class FastGPEN(nn.Module):
         self.dtype = dtype
         synthesis = network.generator
         depth = network.config.log_size - 1
-        self.encoder = nn.ModuleList(
-            FastEncoderConv(network.get_submodule(f"ecd{index}")[0], dtype)  # type: ignore[index]
-            for index in range(depth)
-        )
+        encoder = [network.get_submodule(f"ecd{index}.0") for index in range(depth)]
+        self.encoder = nn.ModuleList(FastEncoderConv(layer, dtype) for layer in encoder)
         self.final_linear = folded_linear(network.final_linear[0])
-        self.mapping = nn.ModuleList(folded_linear(layer) for layer in synthesis.style[1:])
+        self.mapping = nn.ModuleList(folded_linear(layer) for layer in list(synthesis.style)[1:])
         self.register_buffer("constant", synthesis.input.input.detach().to(dtype, copy=True))
         convs = [synthesis.conv1, *synthesis.convs]
         self.convs = nn.ModuleList(FastStyledConv(conv, dtype) for conv in convs)
@@ -100,7 +98,7 @@ def folded_linear(layer: nn.Module) -> nn.Linear:
     """An equalised linear layer as an ordinary one; the activation's gain is folded in."""
     assert isinstance(layer, EqualLinear)
     gain = LEAKY_GAIN if layer.activate else 1.0
-    folded = nn.Linear(*reversed(layer.weight.shape), device="meta")
+    folded = nn.Linear(layer.weight.shape[1], layer.weight.shape[0], device="meta")
     weight = layer.weight.detach().float() * (layer.gain * gain)
     folded.weight = nn.Parameter(weight, requires_grad=False)
     bias = layer.bias.detach().float() * (layer.lr_multiplier * gain)
@@ -116,10 +114,10 @@ class FastEncoderConv(nn.Module):
     scale: Tensor | None
     blur: Tensor | None
 
-    def __init__(self, layer: ConvLayer, dtype: torch.dtype) -> None:
+    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        conv = next(module for module in layer if isinstance(module, EqualConv2d))
-        activation = next(module for module in layer if isinstance(module, FusedLeakyReLU))
+        conv = next(part for part in layer.children() if isinstance(part, EqualConv2d))
+        activation = next(part for part in layer.children() if isinstance(part, FusedLeakyReLU))
         self.stride, self.padding = conv.stride, conv.padding
         weight = conv.weight.detach().float() * (conv.gain * LEAKY_GAIN)
         scale = None
@@ -162,11 +160,11 @@ class FastStyledConv(nn.Module):
     scale: Tensor | None
     bias: Tensor
     encoder_scale: Tensor
+    blur: Tensor | None
 
     def __init__(self, layer: StyledConv, dtype: torch.dtype) -> None:
         super().__init__()
         conv = layer.conv
-        self.upsample = conv.upsample
         weight = conv.weight.detach()[0].float() * conv.gain
         self.modulation = folded_linear(conv.modulation)
         # Demodulation divides by sqrt(sum (weight * style)^2): the taps can be summed beforehand.
@@ -175,9 +173,11 @@ class FastStyledConv(nn.Module):
         if dtype is torch.float16:
             weight, scale = bounded_weight(weight)
         self.register_buffer("scale", scale)
+        blur = None
         if conv.upsample:
             weight = weight.transpose(0, 1)
-            self.register_buffer("blur", depthwise_blur(weight.shape[1], 4.0, dtype))
+            blur = depthwise_blur(weight.shape[1], 4.0, dtype)
+        self.register_buffer("blur", blur)
         self.register_buffer("weight", channels_last(weight.to(dtype)))
         small = torch.float32 if dtype is torch.float16 else dtype
         self.register_buffer("bias", (layer.activate.bias.detach() * LEAKY_GAIN).to(small))
@@ -194,7 +194,7 @@ class FastStyledConv(nn.Module):
 
     def convolve(self, x: Tensor) -> Tensor:
         """(B, I, H, W) to (B, O, H, W), or to (B, O, 2H, 2W)."""
-        if not self.upsample:
+        if self.blur is None:
             return F.conv2d(x, self.weight, padding=1)
         x = F.conv_transpose2d(x, self.weight, stride=2)
         return F.conv2d(x, self.blur, padding=1, groups=x.shape[1])
@@ -239,7 +239,7 @@ class FastToRGB(nn.Module):
         self.modulation = folded_linear(layer.conv.modulation)
         weight = layer.conv.weight.detach()[0, :, :, 0, 0].float() * layer.conv.gain
         self.register_buffer("weight", weight)
-        self.register_buffer("bias", layer.bias.detach().float())
+        self.register_buffer("bias", layer.bias.detach().to(torch.float32, copy=True))
 
     def style(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (B, C, 3) and the scale (B, 1, 3) of what they give."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -27,21 +26,16 @@ class PreparedNetwork(nn.Module):
     :meth:`refresh` after that.
     """
 
-    def __init__(
-        self, network: nn.Module, build: Callable[[nn.Module], nn.Module], dtype: torch.dtype
-    ) -> None:
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
         self._source = weakref.ref(network)
-        self._build = build
         self._seen = fingerprint(network)
-        self.fast = build(network)
+        self.fast = fast_form(network, dtype)
 
     @property
     def config(self) -> GPENConfig | RRDBNetConfig:
-        config = self.fast.config
-        assert isinstance(config, GPENConfig | RRDBNetConfig)
-        return config
+        return self.fast.config
 
     def forward(self, x: Tensor) -> Tensor:
         source = self._source()
@@ -56,7 +50,7 @@ class PreparedNetwork(nn.Module):
             return
         device = next(self.fast.buffers()).device
         self._seen = fingerprint(source)
-        self.fast = self._build(source).to(device)
+        self.fast = fast_form(source, self.dtype).to(device)
 
 
 def fingerprint(network: nn.Module) -> Fingerprint:
@@ -85,17 +79,19 @@ def prepare_for_inference(network: nn.Module, dtype: torch.dtype | None = None) 
         UnsupportedModelError: another kind of network.
     """
     dtype = dtype or next(network.parameters()).dtype
+    return PreparedNetwork(network, dtype).eval().requires_grad_(False)
+
+
+def fast_form(network: nn.Module, dtype: torch.dtype) -> FastGPEN | FastRRDBNet:
+    """A fresh copy of the network's weights in their fast form."""
     if isinstance(network, GPEN):
-        build: Callable[..., nn.Module] = FastGPEN
-    elif isinstance(network, RRDBNet):
-        build = FastRRDBNet
-    else:
-        raise UnsupportedModelError(
-            f"expected a GPEN or an RRDBNet, found a {type(network).__name__}; "
-            "use it as it is, there is no faster form of it"
-        )
-    prepared = PreparedNetwork(network, lambda source: build(source, dtype), dtype)
-    return prepared.eval().requires_grad_(False)
+        return FastGPEN(network, dtype)
+    if isinstance(network, RRDBNet):
+        return FastRRDBNet(network, dtype)
+    raise UnsupportedModelError(
+        f"expected a GPEN or an RRDBNet, found a {type(network).__name__}; "
+        "use it as it is, there is no faster form of it"
+    )
 
 
 def input_placement(network: nn.Module) -> tuple[torch.device, torch.dtype]:

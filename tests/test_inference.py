@@ -1,0 +1,209 @@
+"""The fast path against the plain networks, in every format, and in step with their weights."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from gpen_arch.errors import InvalidOptionError, UnsupportedModelError
+from gpen_arch.inference import cpu_has_bf16, prepare_for_inference, resolve_dtype
+from gpen_arch.inference.precision import bounded_style, bounded_weight
+from gpen_arch.loading import load_network
+from gpen_arch.networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
+
+from .recipes import fill_gpen, fill_rrdbnet
+
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 1e-2}
+DTYPES = sorted(TOLERANCE, key=str)
+UPSCALERS = [
+    RRDBNetConfig(scale=2, num_feat=8, num_block=2, num_grow_ch=4),
+    RRDBNetConfig(scale=4, num_feat=4, num_block=1, num_grow_ch=8),
+    RRDBNetConfig(scale=1, num_feat=8, num_block=1, num_grow_ch=8),
+]
+
+
+def small_gpen() -> GPEN:
+    network = GPEN(GPENConfig(64, style_dim=32, n_mlp=2, narrow=0.125))
+    fill_gpen(network)
+    return network.requires_grad_(False)
+
+
+def small_rrdbnet(config: RRDBNetConfig = UPSCALERS[0]) -> RRDBNet:
+    network = RRDBNet(config)
+    fill_rrdbnet(network)
+    return network.requires_grad_(False)
+
+
+def faces(batch: int = 2, size: int = 64) -> Tensor:
+    return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(3)) * 2 - 1
+
+
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    return float((actual.detach().float() - expected.detach()).norm() / expected.detach().norm())
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_gpen_agrees_with_the_plain_network(dtype: torch.dtype, batch: int) -> None:
+    network, x = small_gpen(), faces(batch)
+    actual = prepare_for_inference(network, dtype)(x)
+    assert actual.shape == x.shape
+    assert actual.dtype == x.dtype
+    assert relative_error(actual, network(x)) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("config", UPSCALERS, ids=lambda config: f"x{config.scale}")
+def test_rrdbnet_agrees_with_the_plain_network(dtype: torch.dtype, config: RRDBNetConfig) -> None:
+    network, x = small_rrdbnet(config), faces(2, 24).abs()
+    actual = prepare_for_inference(network, dtype)(x)
+    assert relative_error(actual, network(x)) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("name", ["gpen_64", "gpen_32_cm1", "rrdbnet_x2"])
+def test_fast_path_matches_published_output(assets: Path, name: str) -> None:
+    tensors = load_file(assets / "reference" / f"{name}.safetensors")
+    weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k[:8] == "weights."}
+    with torch.inference_mode():
+        image = prepare_for_inference(load_network(weights))(tensors["input"])
+    assert relative_error(image, tensors["output.image"]) <= TOLERANCE[torch.float32]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_full_size_gpen_agrees(dtype: torch.dtype) -> None:
+    network, x = GPEN(GPENConfig(512)), faces(1, 512)
+    fill_gpen(network)
+    with torch.inference_mode():
+        assert (
+            relative_error(prepare_for_inference(network, dtype)(x), network(x))
+            <= (TOLERANCE[dtype])
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_full_size_rrdbnet_agrees(dtype: torch.dtype) -> None:
+    network, x = RRDBNet(RRDBNetConfig()), faces(1, 48).abs()
+    fill_rrdbnet(network)
+    with torch.inference_mode():
+        assert (
+            relative_error(prepare_for_inference(network, dtype)(x), network(x))
+            <= (TOLERANCE[dtype])
+        )
+
+
+@pytest.mark.parametrize("input_dtype", [torch.float64, torch.float16], ids=str)
+def test_output_has_the_type_of_the_input(input_dtype: torch.dtype) -> None:
+    assert prepare_for_inference(small_gpen())(faces().to(input_dtype)).dtype == input_dtype
+
+
+@pytest.mark.parametrize("build", [small_gpen, small_rrdbnet])
+def test_a_changed_parameter_is_never_answered_with_old_weights(build: type[nn.Module]) -> None:
+    network, x = build().requires_grad_(True), faces(1)
+    prepared = prepare_for_inference(network)
+    before = prepared(x)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.05)
+    network(x).square().mean().backward()
+    optimiser.step()
+    after = prepared(x)
+    assert relative_error(after, before) > 1e-3
+    assert relative_error(after, network(x)) <= TOLERANCE[torch.float32]
+    network.load_state_dict(build().state_dict())
+    assert torch.equal(prepared(x), before)
+
+
+def test_unchanged_weights_are_prepared_once() -> None:
+    network = small_gpen()
+    prepared = prepare_for_inference(network)
+    prepared(faces())
+    first = prepared.fast
+    prepared(faces())
+    assert prepared.fast is first
+
+
+def test_the_plain_network_may_be_dropped() -> None:
+    network = small_gpen()
+    expected = network(faces())
+    prepared = prepare_for_inference(network)
+    gone = weakref.ref(network.generator.conv1.conv.weight)
+    del network
+    gc.collect()
+    assert gone() is None
+    assert relative_error(prepared(faces()), expected) <= TOLERANCE[torch.float32]
+
+
+def test_a_network_made_under_inference_mode_can_be_prepared() -> None:
+    with torch.inference_mode():
+        network = small_gpen()
+        assert relative_error(prepare_for_inference(network)(faces()), network(faces())) < 1e-5
+
+
+def test_tensors_are_registered_and_not_shared_with_the_plain_network() -> None:
+    network = small_gpen()
+    prepared = prepare_for_inference(network)
+    mine = {tensor.data_ptr() for tensor in prepared.state_dict().values()}
+    assert not mine & {tensor.data_ptr() for tensor in network.parameters()}
+    sizes = [sum(t.numel() for t in module.state_dict().values()) for module in (network, prepared)]
+    assert sizes[0] < sizes[1] < 1.3 * sizes[0]
+    moved = prepare_for_inference(network).to("meta")
+    assert {tensor.device.type for tensor in moved.state_dict().values()} == {"meta"}
+    assert prepared.config == network.config
+
+
+def test_half_precision_survives_adversarial_magnitudes() -> None:
+    """Weights, styles and inputs of absurd size: finite always, and exact where only the balance
+    of styles and weights is absurd, which demodulation undoes."""
+    network = small_gpen()
+    for conv in network.generator.convs:
+        conv.conv.weight.mul_(3e4)
+        conv.conv.modulation.bias.mul_(1e4)
+        conv.conv.modulation.weight.mul_(1e4)
+    actual = prepare_for_inference(network, torch.float16)(faces())
+    assert relative_error(actual, network(faces())) <= TOLERANCE[torch.float16]
+    for layer in (network.ecd0, network.ecd1, network.ecd3):
+        layer[0][-2].weight.mul_(1e4)
+    network.generator.to_rgbs[0].conv.weight.mul_(1e4)
+    actual = prepare_for_inference(network, torch.float16)(faces() * 1e3)
+    assert torch.isfinite(actual).all()
+    assert actual.std() > 0
+
+
+def test_half_precision_upscaling_survives_adversarial_magnitudes() -> None:
+    network = small_rrdbnet()
+    for parameter in network.parameters():
+        parameter.mul_(300)
+    actual = prepare_for_inference(network, torch.float16)(faces(1, 24))
+    assert torch.isfinite(actual).all()
+
+
+def test_bounded_weights_and_styles_restore_the_originals() -> None:
+    weight = torch.randn(5, 7, 3, 3) * torch.tensor([1e-6, 1.0, 1e6, 0.0, 3.0])[:, None, None, None]
+    bounded, scale = bounded_weight(weight)
+    torch.testing.assert_close(bounded * scale[:, None, None, None], weight)
+    assert bounded.abs().sum(dim=(1, 2, 3)).max() <= 8.001
+    styles = torch.randn(2, 7) * torch.tensor([[1e6], [0.0]])
+    bounded, scale = bounded_style(styles)
+    torch.testing.assert_close(bounded * scale, styles)
+    assert bounded.abs().max() <= 1
+
+
+def test_other_networks_are_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match="expected a GPEN or an RRDBNet, found a Conv"):
+        prepare_for_inference(nn.Conv2d(3, 3, 3))
+
+
+def test_dtype_names() -> None:
+    assert resolve_dtype("cpu", "fp16") is torch.float16
+    assert resolve_dtype("cuda:1") is torch.float16
+    assert resolve_dtype("mps") is torch.float32
+    expected = torch.bfloat16 if cpu_has_bf16() else torch.float32
+    assert resolve_dtype("cpu", "auto") is expected
+    with pytest.raises(InvalidOptionError, match="expected auto, fp32, fp16, bf16, found 'half'"):
+        resolve_dtype("cpu", "half")
