@@ -7,6 +7,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from .commands.degrade import add_degrade_command
+from .commands.evaluate import add_evaluate_command
 from .commands.restore import add_restore_command
 from .errors import GpenError
 from .weights.cli import add_weights_command
@@ -24,6 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="VERB")
     add_restore_command(subparsers)
     add_weights_command(subparsers)
+    add_degrade_command(subparsers)
+    add_evaluate_command(subparsers)
     return parser
 
 
