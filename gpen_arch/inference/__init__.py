@@ -1,8 +1,7 @@
 """The fast way to run a network: prepared once, exact up to rounding. See ``prepare``."""
 
 from .precision import cpu_has_bf16, resolve_dtype
-from .placement import input_placement
-from .prepare import PreparedNetwork, prepare_for_inference
+from .prepare import PreparedNetwork, input_placement, prepare_for_inference
 
 __all__ = [
     "PreparedNetwork",
