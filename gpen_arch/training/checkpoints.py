@@ -1,0 +1,109 @@
+"""Checkpoint and weight files: written whole or not at all, and read without trust."""
+
+import io
+import os
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from ..errors import OutputError, TrainingError
+
+PATTERN = "step-*.pt"
+BEST = "best.pt"
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Call ``write`` with a temporary file beside ``path`` and move it there when it is on disk.
+
+    Raises:
+        OutputError: the disk is full or refuses; what was at ``path`` is untouched.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    # torch's zip writer turns a failed write into a RuntimeError.
+    except (OSError, RuntimeError) as error:
+        raise OutputError(
+            f"expected to write {path}, found {error}. Free some space; "
+            "the files written before are untouched, and the run can be resumed from them"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint atomically. Raises OutputError."""
+    write_atomically(path, lambda file: torch.save(dict(state), file))
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read what :func:`save_checkpoint` wrote, by torch's weights-only loader.
+
+    Raises:
+        TrainingError: missing, damaged, or no checkpoint of this trainer.
+    """
+    try:
+        saved = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise TrainingError(
+            f"expected a training checkpoint, found {path} unreadable: "
+            f"{str(error).splitlines()[0]}. Remove it to resume from the one before"
+        ) from error
+    if not isinstance(saved, dict) or not {"format", "step", "g", "g_ema", "g_optim"} <= set(saved):
+        raise TrainingError(
+            f"expected a training checkpoint of this trainer, found something else in {path}. "
+            "To go on from a published checkpoint, set model.start instead"
+        )
+    return saved
+
+
+def export_weights(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    """Write a network as plain safetensors, which Load GPEN Model opens. Raises OutputError."""
+    tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
+    data = save(tensors, metadata={"format": "pt"})
+    write_atomically(path, lambda file: file.write(data))
+
+
+class CheckpointFolder:
+    """The ``checkpoints`` folder of a run: the last ``keep`` and the best."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder, self.keep = folder, keep
+
+    def paths(self) -> list[Path]:
+        """The numbered checkpoints, oldest first."""
+        return sorted(self.folder.glob(PATTERN))
+
+    def last(self) -> Path | None:
+        """The newest numbered checkpoint."""
+        return next(reversed(self.paths()), None)
+
+    def save(self, state: Mapping[str, Any], step: int) -> Path:
+        """Write a numbered checkpoint; then, not before, remove the oldest over ``keep``."""
+        path = self.folder / f"step-{step:08d}.pt"
+        save_checkpoint(path, state)
+        for old in self.paths()[: -self.keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def save_best(self, state: Mapping[str, Any]) -> None:
+        """Write ``best.pt``."""
+        save_checkpoint(self.folder / BEST, state)
+
+
+def size_of(state: Mapping[str, Any]) -> int:
+    """Bytes that a checkpoint takes."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.tell()

@@ -1,0 +1,71 @@
+"""Training losses as free functions of pictures in -1..1 and of discriminator scores."""
+
+from collections.abc import Sequence
+from math import sqrt
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHARBONNIER_EPS = 1e-3
+
+
+def pixel_loss(kind: str, restored: Tensor, truth: Tensor) -> Tensor:
+    """Mean difference of two (B, 3, S, S): ``l1``, ``smooth_l1``, ``charbonnier`` or ``l2``."""
+    if kind == "l1":
+        return F.l1_loss(restored, truth)
+    if kind == "smooth_l1":
+        return F.smooth_l1_loss(restored, truth)
+    if kind == "l2":
+        return F.mse_loss(restored, truth)
+    return ((restored - truth).square() + CHARBONNIER_EPS**2).sqrt().mean()
+
+
+def frequency_loss(restored: Tensor, truth: Tensor) -> Tensor:
+    """Mean L1 between the Fourier coefficients (orthonormal) of two (B, 3, S, S).
+
+    Source: the loss of MIMO-UNet (Cho et al., ICCV 2021), with unit-norm transforms.
+    """
+    difference = torch.fft.rfft2(restored.float() - truth.float(), norm="ortho")
+    return torch.view_as_real(difference).abs().mean()
+
+
+def gradient_loss(restored: Tensor, truth: Tensor) -> Tensor:
+    """Mean L1 between horizontal and vertical differences of neighbours in two (B, 3, S, S)."""
+    error = restored - truth
+    return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+
+
+def discriminator_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """Non-saturating logistic loss of the discriminator (Goodfellow et al., 2014)."""
+    return F.softplus(-real_scores).mean() + F.softplus(fake_scores).mean()
+
+
+def adversarial_loss(fake_scores: Tensor) -> Tensor:
+    """Non-saturating logistic loss of the generator."""
+    return F.softplus(-fake_scores).mean()
+
+
+def feature_matching_loss(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Mean L1 between the discriminator's features, summed over blocks (GPEN, equation 5)."""
+    parts = [F.l1_loss(f.float(), r.detach().float()) for f, r in zip(fake, real, strict=True)]
+    return torch.stack(parts).sum()
+
+
+def r1_penalty(scores: Tensor, real: Tensor) -> Tensor:
+    """Mean squared gradient of the scores by the real pictures (Mescheder et al., 2018)."""
+    (gradient,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3)).mean()
+
+
+def path_lengths(images: Tensor, latents: Tensor, noise: Tensor) -> Tensor:
+    """How far the pictures move with the latents (StyleGAN2, section 3.2): (B,).
+
+    Args:
+        images: (B, 3, S, S), made from ``latents``.
+        latents: (B, layers, style_dim), with a gradient.
+        noise: standard normal, of the pictures' shape.
+    """
+    scaled = noise / sqrt(images.shape[2] * images.shape[3])
+    (gradient,) = torch.autograd.grad((images * scaled).sum(), latents, create_graph=True)
+    return gradient.square().sum(dim=2).mean(dim=1).sqrt()

@@ -1,0 +1,197 @@
+"""What training changes: networks, optimisers and counters; and how a run begins."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import TrainingError, UnsupportedModelError
+from ..loading import load_discriminator, load_gpen
+from ..networks.discriminator import Discriminator
+from ..networks.gpen import GPEN, FeatureInjection
+from .config import ModelOptions, OptimiserOptions, TrainingConfig
+
+FORMAT = 1
+
+
+@dataclass
+class TrainingState:
+    """All that a checkpoint holds.
+
+    Attributes:
+        generator, average: the learning weights, and their running mean.
+        discriminator: None where no loss needs it.
+        step: steps done.
+        path_mean: running mean of path lengths (0-dim).
+        best: the best validation PSNR so far, dB, and its step.
+    """
+
+    generator: GPEN
+    average: GPEN
+    discriminator: Discriminator | None
+    generator_optimiser: torch.optim.Adam
+    discriminator_optimiser: torch.optim.Adam | None
+    path_mean: Tensor
+    step: int = 0
+    best: tuple[float, int] = field(default=(float("-inf"), 0))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values only, so that torch's weights-only loader reads it."""
+        discriminator, optimiser = self.discriminator, self.discriminator_optimiser
+        return {
+            "format": FORMAT,
+            "step": self.step,
+            "best": list(self.best),
+            "path_mean": self.path_mean,
+            "g": self.generator.state_dict(),
+            "g_ema": self.average.state_dict(),
+            "d": None if discriminator is None else discriminator.state_dict(),
+            "g_optim": self.generator_optimiser.state_dict(),
+            "d_optim": None if optimiser is None else optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`. Raises TrainingError where it does not fit."""
+        try:
+            self.generator.load_state_dict(saved["g"])
+            self.average.load_state_dict(saved["g_ema"])
+            self.generator_optimiser.load_state_dict(saved["g_optim"])
+            if self.discriminator is not None and self.discriminator_optimiser is not None:
+                self.discriminator.load_state_dict(saved["d"])
+                self.discriminator_optimiser.load_state_dict(saved["d_optim"])
+            self.path_mean.copy_(saved["path_mean"])
+            self.step, self.best = int(saved["step"]), (saved["best"][0], saved["best"][1])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise TrainingError(
+                "expected a checkpoint of this run's networks, found another one's: "
+                f"{str(error).splitlines()[0]}. Resume with the run folder's own configuration"
+            ) from error
+
+
+def begin(config: TrainingConfig, device: torch.device) -> TrainingState:
+    """The state at step 0: from scratch, a checkpoint or a prior, as the configuration says.
+
+    Equal in every process, since all chance comes from the seed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.run.seed)
+        generator = _generator(config.model)
+        discriminator = _discriminator(config.model) if config.loss.needs_discriminator else None
+    average = GPEN(generator.config)
+    average.load_state_dict(generator.state_dict())
+    average.eval().requires_grad_(False)
+    _freeze(generator, config.model)
+    generator.to(device)
+    return TrainingState(
+        generator=generator,
+        average=average.to(device),
+        discriminator=None if discriminator is None else discriminator.to(device),
+        generator_optimiser=_generator_optimiser(generator, config),
+        discriminator_optimiser=_discriminator_optimiser(discriminator, config),
+        path_mean=torch.zeros((), device=device),
+    )
+
+
+def _generator(model: ModelOptions) -> GPEN:
+    if model.start:
+        return _loaded_generator(model)
+    generator = GPEN(model.generator)
+    if model.prior:
+        from .priors import load_prior
+
+        load_prior(generator, model.prior)
+    elif model.injection:
+        for module in generator.modules():
+            if isinstance(module, FeatureInjection):
+                nn.init.constant_(module.weight, model.injection)
+    return generator
+
+
+def _loaded_generator(model: ModelOptions) -> GPEN:
+    loaded = load_gpen(model.start)
+    if loaded.config.img_resolution != model.size:
+        raise TrainingError(
+            f"expected a GPEN of {model.size} px to start from, found one of "
+            f"{loaded.config.img_resolution} px in {model.start}. Train at that size, or choose "
+            "another file"
+        )
+    return loaded.requires_grad_(True).train()
+
+
+def _discriminator(model: ModelOptions) -> Discriminator:
+    if not model.start_discriminator:
+        return Discriminator(model.discriminator)
+    loaded = load_discriminator(model.start_discriminator)
+    if loaded.config.img_resolution != model.size:
+        raise UnsupportedModelError(
+            f"expected a discriminator of {model.size} px, found one of "
+            f"{loaded.config.img_resolution} px in {model.start_discriminator}. Choose another file"
+        )
+    fresh = Discriminator(model.discriminator_like(loaded.config))
+    fresh.load_state_dict(loaded.state_dict())
+    return fresh
+
+
+def parts(generator: GPEN) -> dict[str, list[nn.Parameter]]:
+    """A generator's parameters by part: encoder, mapping, decoder."""
+    groups: dict[str, list[nn.Parameter]] = {"encoder": [], "mapping": [], "decoder": []}
+    for name, parameter in generator.named_parameters():
+        if name.startswith("generator.style."):
+            groups["mapping"].append(parameter)
+        elif name.startswith("generator."):
+            groups["decoder"].append(parameter)
+        else:
+            groups["encoder"].append(parameter)
+    return groups
+
+
+def _freeze(generator: GPEN, model: ModelOptions) -> None:
+    groups = parts(generator)
+    for part in model.freeze:
+        for parameter in groups[part]:
+            parameter.requires_grad_(False)
+
+
+def _generator_optimiser(generator: GPEN, config: TrainingConfig) -> torch.optim.Adam:
+    lazy = config.loss.path_every if config.loss.path_weight > 0 else 0
+    rates = {
+        "encoder": config.optimiser.encoder_lr,
+        "mapping": config.optimiser.decoder_lr,
+        "decoder": config.optimiser.decoder_lr,
+    }
+    groups = [
+        (rates[part], [parameter for parameter in parameters if parameter.requires_grad])
+        for part, parameters in parts(generator).items()
+    ]
+    return _adam([group for group in groups if group[1]], config.optimiser, lazy)
+
+
+def _discriminator_optimiser(
+    discriminator: Discriminator | None, config: TrainingConfig
+) -> torch.optim.Adam | None:
+    if discriminator is None:
+        return None
+    lazy = config.loss.r1_every if config.loss.r1_gamma > 0 else 0
+    rate = config.optimiser.discriminator_lr
+    return _adam([(rate, discriminator.parameters())], config.optimiser, lazy)
+
+
+def _adam(
+    groups: list[tuple[float, Iterable[nn.Parameter]]], options: OptimiserOptions, lazy: int
+) -> torch.optim.Adam:
+    """Adam, its rate and memory corrected for a penalty every ``lazy`` steps (StyleGAN2, app. B).
+
+    A penalty has an optimiser step of its own, so each counts for a little less.
+    """
+    ratio = lazy / (lazy + 1) if lazy else 1.0
+    first, second = options.betas
+    return torch.optim.Adam(
+        [
+            {"params": list(params), "lr": rate * ratio, "base_lr": rate * ratio}
+            for rate, params in groups
+        ],
+        betas=(first**ratio, second**ratio),
+        eps=1e-8,
+    )

@@ -1,0 +1,264 @@
+"""The training loop: pictures in, checkpoints, scalars, samples and weights out."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..errors import TrainingError
+from ..progress import ProgressCallback, ignore_progress
+from .checkpoints import export_weights, read_checkpoint
+from .config import TrainingConfig
+from .dataset import FaceDataset
+from .ema import decay_at, update_average
+from .run_folder import RunFolder
+from .sampling import PlacedFaces, Share, StepSampler
+from .schedule import rate_factor, set_rates
+from .state import TrainingState, begin
+from .updates import NonFiniteError, Pair, PictureLoss, Scalars, Updates
+from .validation import Validator
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+logger = logging.getLogger(__name__)
+
+LAST_WEIGHTS, BEST_WEIGHTS = "gpen-last.safetensors", "gpen-best.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    Attributes:
+        step: steps done.
+        finished: False when it was asked to stop before.
+        psnr, best_step: the best validation PSNR, dB, and where it was.
+        weights: the averaged weights at the end.
+    """
+
+    step: int
+    finished: bool
+    psnr: float
+    best_step: int
+    weights: Path
+
+
+class Trainer:
+    """One run in one folder; a folder with checkpoints is resumed.
+
+    Args:
+        config: what decides the weights.
+        folder: the run's.
+        train, val: the pictures (``val`` with a recipe without augmentation).
+        accelerator: device, precision and processes.
+        extra: further picture losses by name, with weights.
+        scalars: called with (step, values) beside the JSONL file; for TensorBoard.
+
+    Raises:
+        TrainingError: the checkpoint does not fit.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        folder: RunFolder,
+        train: FaceDataset,
+        val: FaceDataset,
+        accelerator: "Accelerator",
+        extra: dict[str, tuple[float, PictureLoss]] | None = None,
+        scalars: Callable[[int, dict[str, float]], None] | None = None,
+    ) -> None:
+        self.config, self.folder, self.train, self.accelerator = config, folder, train, accelerator
+        self.state: TrainingState = begin(config, accelerator.device)
+        self._resume()
+        self.updates = Updates(config, self.state, accelerator, extra)
+        self.validator = Validator(val, config.data.val_count)
+        self._scalars = scalars
+
+    def run(
+        self,
+        stop: Callable[[], bool] = lambda: False,
+        on_progress: ProgressCallback = ignore_progress,
+    ) -> TrainingResult:
+        """Train up to the configured step, or until ``stop()``; saves at the end either way.
+
+        Raises:
+            TrainingError: a loss became NaN or infinite, or a worker died. What was saved stays.
+            OutputError: a file could not be written. What was saved before stays.
+        """
+        steps, batches = self.config.run.steps, self._batches()
+        on_progress(self.state.step, steps)
+        while self.state.step < steps and not self._all_stop(stop):
+            began = time.perf_counter()
+            scalars = self._step(batches)
+            seconds = time.perf_counter() - began
+            self._after_step(scalars, seconds)
+            on_progress(self.state.step, steps)
+        self._finish()
+        best, best_step = self.state.best
+        weights = self.folder.weights / LAST_WEIGHTS
+        return TrainingResult(self.state.step, self.state.step >= steps, best, best_step, weights)
+
+    def _resume(self) -> None:
+        last = self.folder.checkpoints.last()
+        if last is not None:
+            self.state.load_state_dict(read_checkpoint(last, self.accelerator.device))
+            logger.info("resumed from %s", last)
+        if self.accelerator.is_main_process:
+            self.folder.rewind(self.state.step)
+        self.accelerator.wait_for_everyone()
+
+    def _step(self, batches: Iterator[Pair]) -> Scalars:
+        options, state = self.config.optimiser, self.state
+        factor = rate_factor(state.step, self.config.run.steps, options)
+        set_rates(state.generator_optimiser, factor)
+        set_rates(state.discriminator_optimiser, factor)
+        pairs = self._next_pairs(batches)
+        try:
+            scalars = self.updates.step(pairs)
+        except NonFiniteError as error:
+            raise TrainingError(self._non_finite(pairs, error)) from error
+        update_average(state.average, state.generator, decay_at(state.step, options.ema_decay))
+        state.step += 1
+        scalars["rate"] = torch.tensor(factor)
+        return scalars
+
+    def _next_pairs(self, batches: Iterator[Pair]) -> list[Pair]:
+        try:
+            return list(islice(batches, self.config.optimiser.accumulate))
+        except RuntimeError as error:  # all that a DataLoader says of a lost worker
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                f"expected pictures for step {self.state.step + 1}, found that a data worker died "
+                f"({str(error).splitlines()[0]}). {self._last_good()}; resume it by the same "
+                "command, with fewer data.workers if memory ran out"
+            ) from error
+
+    def _non_finite(self, pairs: list[Pair], error: NonFiniteError) -> str:
+        names = ", ".join(name for pair in pairs for name in pair.names)
+        return (
+            f"expected finite losses and gradients, found NaN or infinity at step "
+            f"{self.state.step + 1} ({error}). The batch: {names}. {self._last_good()}; lower the "
+            "learning rates or set optimiser.clip, and look at these files"
+        )
+
+    def _last_good(self) -> str:
+        last = self.folder.checkpoints.last()
+        return f"The last good checkpoint is {last}" if last else "There is no checkpoint yet"
+
+    def _after_step(self, scalars: Scalars, seconds: float) -> None:
+        run, step = self.config.run, self.state.step
+        if step % run.log_every == 0:
+            self._log(self._means(scalars), seconds)
+        if step % run.validate_every == 0:
+            self._validate()
+        if step % run.checkpoint_every == 0:
+            self._save()
+
+    def _means(self, scalars: Scalars) -> dict[str, float]:
+        """Mean over processes, in one message."""
+        names = sorted(scalars)
+        values = torch.stack([scalars[name].to(self.accelerator.device) for name in names])
+        values = self.accelerator.reduce(values, reduction="mean")
+        assert isinstance(values, Tensor)
+        return dict(zip(names, values.tolist(), strict=True))
+
+    def _log(self, values: dict[str, float], seconds: float) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        values = {**values, "seconds": seconds}
+        self.folder.append({"step": self.state.step, **values})
+        if self._scalars is not None:
+            self._scalars(self.state.step, values)
+        text = " ".join(
+            f"{name.removeprefix('loss/')} {value:.4g}" for name, value in values.items()
+        )
+        logger.info("step %d: %s", self.state.step, text)
+
+    def _validate(self) -> None:
+        """On the main process; the others wait, since a step needs all of them."""
+        state, device = self.state, self.accelerator.device
+        if self.accelerator.is_main_process:
+            result = self.validator(state.average, device)
+            values = {"val/psnr": result.psnr, "val/gain": result.gain}
+            self._log(values, 0.0)
+            grid = self.validator.grid(state.average, device, self.config.run.samples)
+            self.folder.save_grid(grid, state.step)
+            if result.psnr > state.best[0]:
+                state.best = (result.psnr, state.step)
+                self.folder.checkpoints.save_best(self._saved())
+                self._export(BEST_WEIGHTS)
+        self.accelerator.wait_for_everyone()
+
+    def _saved(self) -> dict[str, Any]:
+        """The state, and where the sampler stands (which a resumed run derives from the step)."""
+        share = self._share()
+        epoch, place = divmod(self.state.step * share.pictures, len(self.train))
+        sampler = {"epoch": epoch, "place": place, "pictures": len(self.train)}
+        return {**self.state.state_dict(), "sampler": sampler}
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            self.folder.checkpoints.save(self._saved(), self.state.step)
+            self._export(LAST_WEIGHTS)
+        self.accelerator.wait_for_everyone()
+
+    def _export(self, name: str) -> None:
+        export_weights(self.folder.weights / name, self.state.average.state_dict(), torch.float32)
+
+    def _finish(self) -> None:
+        last = self.folder.checkpoints.last()
+        if self.state.step % self.config.run.validate_every:
+            self._validate()
+        if last is None or read_step(last) != self.state.step:
+            self._save()
+
+    def _all_stop(self, stop: Callable[[], bool]) -> bool:
+        """Whether any process was asked to stop: all of them stop after the same step."""
+        asked = stop()
+        if self.accelerator.num_processes == 1:
+            return asked
+        flag = torch.tensor(float(asked), device=self.accelerator.device)
+        total = self.accelerator.reduce(flag, reduction="sum")
+        return bool(total > 0)
+
+    def _share(self) -> Share:
+        return Share(
+            self.config.data.batch_size,
+            self.config.optimiser.accumulate,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+
+    def _batches(self) -> Iterator[Pair]:
+        """Micro-batches from the state's step on, without end."""
+        workers, run = self.config.data.workers, self.config.run
+        sampler = StepSampler(len(self.train), self._share(), run.seed, self.state.step)
+        loader = DataLoader(
+            PlacedFaces(self.train),
+            batch_sampler=sampler,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            pin_memory=self.accelerator.device.type == "cuda",
+        )
+        device = self.accelerator.device
+        for batch in loader:
+            yield Pair(
+                degraded=batch["lq"].to(device, non_blocking=True) * 2 - 1,
+                truth=batch["hq"].to(device, non_blocking=True) * 2 - 1,
+                names=tuple(batch["name"]),
+            )
+
+
+def read_step(path: Path) -> int:
+    """The step in a numbered checkpoint's name."""
+    return int(path.stem.removeprefix("step-"))

@@ -1,0 +1,77 @@
+"""The quick figure that training watches: PSNR on a fixed, seeded validation set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .dataset import FaceDataset
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """Mean PSNR in dB on 8-bit RGB, of the restored and of the degraded pictures."""
+
+    psnr: float
+    psnr_degraded: float
+
+    @property
+    def gain(self) -> float:
+        return self.psnr - self.psnr_degraded
+
+
+def to_unit_8bit(images: Tensor) -> Tensor:
+    """Pictures in -1..1 to 0..1, rounded to 8 bit as a file would hold them."""
+    return (images.float() * 0.5 + 0.5).clamp(0, 1).mul(255).round().div(255)
+
+
+def psnr_8bit(pictures: Tensor, truth: Tensor) -> Tensor:
+    """PSNR in dB of each of (B, 3, H, W) in 0..1; identical pictures count as 100 dB."""
+    error = (pictures - truth).square().mean(dim=(1, 2, 3))
+    return -10 * error.clamp_min(1e-10).log10()
+
+
+class Validator:
+    """Restores the first ``count`` validation faces (0: all) and keeps their degraded copies.
+
+    The degradation is that of `gpen evaluate` at the same seed: (seed, epoch 0, index).
+    """
+
+    def __init__(self, faces: FaceDataset, count: int, batch_size: int = 8) -> None:
+        self.faces, self.batch_size = faces, batch_size
+        self.count = min(count, len(faces)) if count else len(faces)
+        self._pairs: tuple[Tensor, Tensor] | None = None
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """All (degraded, truth), 8-bit, (N, 3, S, S), kept on the CPU."""
+        if self._pairs is None:
+            items = [self.faces.item(index, 0) for index in range(self.count)]
+            degraded = torch.stack([item["lq"] for item in items]).mul_(255).byte()
+            truth = torch.stack([item["hq"] for item in items]).mul_(255).round_().byte()
+            self._pairs = degraded, truth
+        return self._pairs
+
+    @torch.no_grad()
+    def restore(self, network: nn.Module, device: torch.device, count: int) -> Tensor:
+        """The first ``count`` faces restored: (count, 3, S, S) in 0..1 on the CPU."""
+        degraded = self.pairs()[0][:count]
+        batches = degraded.split(self.batch_size)
+        results = [network(batch.to(device) / 127.5 - 1) for batch in batches]
+        return torch.cat([to_unit_8bit(result).cpu() for result in results])
+
+    def __call__(self, network: nn.Module, device: torch.device) -> ValidationResult:
+        """The mean PSNR of ``network`` (which takes and gives -1..1) on this set."""
+        degraded, truth = self.pairs()
+        restored = self.restore(network, device, self.count)
+        return ValidationResult(
+            float(psnr_8bit(restored, truth / 255).mean()),
+            float(psnr_8bit(degraded / 255, truth / 255).mean()),
+        )
+
+    def grid(self, network: nn.Module, device: torch.device, count: int) -> Tensor:
+        """Rows of input | restored | truth: (3, count * S, 3 * S) in 0..1."""
+        degraded, truth = (pictures[:count] / 255 for pictures in self.pairs())
+        restored = self.restore(network, device, count)
+        rows: Sequence[Tensor] = torch.cat((degraded, restored, truth), dim=3).unbind()
+        return torch.cat(list(rows), dim=1)
