@@ -19,6 +19,7 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor, nn
 
+from ..gpen_arch.inference import resolve_dtype
 from ..gpen_arch.progress import ProgressCallback
 from .tensors import write_image
 
@@ -102,13 +103,11 @@ def adopt(name: str, owner: Any, network: nn.Module, dtype: torch.dtype) -> Host
 
 def choose_dtype(choice: str) -> torch.dtype:
     """The dtype of ``auto``, ``fp32``, ``fp16`` or ``bf16``."""
-    named = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    if choice != "auto":
-        return named[choice]
     device = compute_device()
-    if not management.is_device_cpu(device) and management.should_use_bf16(device):
-        return torch.bfloat16
-    return torch.float32
+    if choice == "auto" and not management.is_device_cpu(device):
+        # The core knows on which cards half precision is slow or broken.
+        return torch.float16 if management.should_use_fp16(device) else torch.float32
+    return resolve_dtype(device, choice)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from ..gpen_arch.faces import load_detector
+from ..gpen_arch.inference import prepare_for_inference
 from ..gpen_arch.loading import load_gpen, load_upscaler
 from . import host, weights
 from .sockets import FaceDetectorSocket, GPENModelSocket, check_choice, declare
@@ -69,7 +70,7 @@ def open_upscaler(model: str, if_missing: str) -> host.Hosted:
 
 @lru_cache(maxsize=2)
 def _open_gpen(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
-    network = load_gpen(found.checked(), dtype=dtype)
+    network = prepare_for_inference(load_gpen(found.checked()), dtype)
     return host.adopt(found.name, network, network, dtype)
 
 
@@ -81,7 +82,7 @@ def _open_detector(found: weights.Found) -> host.Hosted:
 
 @lru_cache(maxsize=2)
 def _open_upscaler(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
-    network = load_upscaler(found.checked(), dtype=dtype)
+    network = prepare_for_inference(load_upscaler(found.checked()), dtype)
     return host.adopt(found.name, network, network, dtype)
 
 

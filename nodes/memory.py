@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from ..gpen_arch.inference import PreparedNetwork
+
 GPEN_MAPS = 14  # maps of the widest resolution alive at once, for every face of a batch
 GPEN_SHARED = 0.5  # of the weights' bytes: modulated copies that all faces share
 RRDBNET_MAPS = 3  # feature maps of the output's size, for a tile
@@ -17,9 +19,9 @@ SPANDREL_FEATURES = 64  # what networks of the core's own loader are taken for
 _PIXELS_PER_PASS = 1 << 22  # of the detector
 
 
-def gpen_bytes(network: nn.Module, faces: int) -> int:
+def gpen_bytes(network: PreparedNetwork, faces: int) -> int:
     """Activations of a GPEN network on a batch of faces."""
-    config = network.config  # type: ignore[union-attr]
+    config = network.config
     size, itemsize = config.img_resolution, _itemsize(network)
     face = GPEN_MAPS * config.channels(size) * size**2 * itemsize
     return int(faces * face + GPEN_SHARED * weight_bytes(network))
@@ -36,16 +38,16 @@ def detector_bytes(name: str, height: int, width: int, frames: int) -> int:
     return 4 * pixels * DETECTOR_VALUES.get(name, max(DETECTOR_VALUES.values()))
 
 
-def faces_that_fit(network: nn.Module, free: int, most: int) -> int:
+def faces_that_fit(network: PreparedNetwork, free: int, most: int) -> int:
     """How many faces share a batch, given the bytes that are free: from one to ``most``."""
     shared, one = gpen_bytes(network, 0), gpen_bytes(network, 1) - gpen_bytes(network, 0)
     return max(1, min(most, int((free * 0.8 - shared) // one)))
 
 
 def weight_bytes(network: nn.Module) -> int:
-    """Bytes of a network's parameters."""
-    return sum(p.numel() * p.element_size() for p in network.parameters())
+    """Bytes of a network's tensors: parameters, or the buffers of a prepared one."""
+    return sum(t.numel() * t.element_size() for t in network.state_dict().values())
 
 
-def _itemsize(network: nn.Module) -> int:
-    return next(network.parameters()).element_size()
+def _itemsize(network: PreparedNetwork) -> int:
+    return network.dtype.itemsize
