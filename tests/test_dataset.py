@@ -1,6 +1,5 @@
 """Faces from folders, pairs, lists and tables; bad files; chance on many workers; pairs on disk."""
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from gpen_arch.commands.degrade import add_degrade_command
+from gpen_arch.cli import build_parser
 from gpen_arch.errors import DatasetError, InvalidImageError, OutputError
 from gpen_arch.training.dataset import Augmentation, FaceDataset
 from gpen_arch.training.pairs import write_pairs
@@ -277,10 +276,8 @@ def test_a_folder_in_use_is_kept(faces: Path) -> None:
 
 
 def run(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    add_degrade_command(parser.add_subparsers())
-    parsed = parser.parse_args(["degrade", *arguments])
-    return parsed.run(parsed)
+    parsed = build_parser().parse_args(["degrade", *arguments])
+    return parsed.handler(parsed)
 
 
 def test_the_command_writes_pairs_and_names_what_it_left_out(

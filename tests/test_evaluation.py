@@ -1,6 +1,5 @@
 """Metrics against known answers; what is missing is said; reports, sheets and the command."""
 
-import argparse
 import json
 import pickle
 from dataclasses import replace
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 pytest.importorskip("torchmetrics", reason="needs the extra [train]")
 
-from gpen_arch.commands.evaluate import add_evaluate_command
+from gpen_arch.cli import build_parser
 from gpen_arch.errors import (
     CorruptWeightsError,
     InvalidOptionError,
@@ -298,10 +297,8 @@ def write_folder(folder: Path, pictures: dict[str, Tensor]) -> Path:
 
 
 def run(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    add_evaluate_command(parser.add_subparsers())
-    parsed = parser.parse_args(["evaluate", *arguments])
-    return parsed.run(parsed)
+    parsed = build_parser().parse_args(["evaluate", *arguments])
+    return parsed.handler(parsed)
 
 
 def test_folders_are_matched_by_name(tmp_path: Path) -> None:

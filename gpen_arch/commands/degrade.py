@@ -9,7 +9,7 @@ from .terminal import progress_bar
 
 
 def add_degrade_command(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds the parser; it runs :func:`run_degrade`."""
+    """Adds the parser; its handler is :func:`run_degrade`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "degrade",
         help="write pairs of good and degraded faces for training",
@@ -25,7 +25,7 @@ def add_degrade_command(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--keep-originals", action="store_true", help="no flips and no lost colours in hq"
     )
-    parser.set_defaults(run=run_degrade)
+    parser.set_defaults(handler=run_degrade)
     return parser
 
 

@@ -20,7 +20,7 @@ from .terminal import progress_bar
 
 
 def add_evaluate_command(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds the parser; it runs :func:`run_evaluate`."""
+    """Adds the parser; its handler is :func:`run_evaluate`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "evaluate",
         help="measure a network, or restored pictures, against the truth",
@@ -48,7 +48,7 @@ def add_evaluate_command(subparsers: Any) -> argparse.ArgumentParser:
     )
     for name in ("alex", "vgg", "arcface", "inception"):
         parser.add_argument(f"--{name}", type=Path, help=f"path of the {name} measuring network")
-    parser.set_defaults(run=run_evaluate)
+    parser.set_defaults(handler=run_evaluate)
     return parser
 
 

@@ -1,8 +1,10 @@
 """The published recipes by name, and recipes to and from plain data, TOML and JSON."""
 
 import dataclasses
+import importlib
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -205,13 +207,12 @@ def _list(name: str, value: object) -> Sequence[object]:
 
 def parse_toml(text: str) -> dict[str, object]:
     """TOML as plain data. Raises ValueError for anything else."""
+    # Python 3.10 has no reader of its own; tomli is the same one as a package.
+    name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
     try:
-        import tomllib
-    except ModuleNotFoundError:
-        try:
-            import tomli as tomllib  # Python 3.10
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                "Reading TOML on Python 3.10 needs the package tomli: pip install tomli."
-            ) from error
-    return tomllib.loads(text)
+        reader = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"Reading TOML on this Python needs the package {name}: pip install {name}."
+        ) from error
+    return cast("dict[str, object]", reader.loads(text))
