@@ -95,7 +95,7 @@ class LossOptions:
         adversarial_weight: the non-saturating loss.
         feature_weight: L1 between the discriminator's features (GPEN, equation 5; paper: 0.02).
         identity_weight: 1 - cosine of ArcFace features.
-        perceptual_weight: LPIPS (needs its backbone).
+        perceptual, perceptual_weight: LPIPS, and by which backbone.
         r1_gamma, r1_every: the discriminator's gradient penalty and its interval in steps.
         path_weight, path_every, path_shrink: path-length regularisation, its interval, and the
             part of the batch that it looks at (1 / path_shrink).
@@ -108,6 +108,7 @@ class LossOptions:
     adversarial_weight: float = 1.0
     feature_weight: float = 0.02
     identity_weight: float = 0.0
+    perceptual: Literal["alex", "vgg"] = "vgg"
     perceptual_weight: float = 0.0
     r1_gamma: float = 10.0
     r1_every: int = 16
@@ -263,8 +264,8 @@ def _check(config: TrainingConfig) -> None:
             run.steps, run.log_every, run.validate_every, run.checkpoint_every, run.keep,
             loss.r1_every, loss.path_every, loss.path_shrink,
         ) >= 1,
-        "loss weights: 0 or more, one of them over 0": _weights_make_sense(loss),
-        "learning rates: 0 or more": min(
+        "loss.pixel_weight and the other weights: 0 or more, one of them over 0": _weights_make_sense(loss),
+        "optimiser.encoder_lr, decoder_lr, discriminator_lr: 0 or more": min(
             optimiser.encoder_lr, optimiser.decoder_lr, optimiser.discriminator_lr
         ) >= 0,
         "optimiser.ema_decay, betas: in 0..1": all(

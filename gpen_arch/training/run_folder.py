@@ -23,15 +23,20 @@ METRICS_FILE = "metrics.jsonl"
 class RunFolder:
     """``config.json``, ``metrics.jsonl``, ``samples/``, ``checkpoints/``, ``weights/``.
 
+    Of several processes only the main one claims the folder, by writing ``description`` there.
+
     Raises (when opened):
         TrainingError: the folder belongs to another configuration, or to something else.
         OutputError: it cannot be written.
     """
 
-    def __init__(self, root: Path, description: Mapping[str, Any], keep: int) -> None:
+    def __init__(
+        self, root: Path, description: Mapping[str, Any], keep: int, *, claim: bool = True
+    ) -> None:
         self.root = root
         self.checkpoints = CheckpointFolder(root / "checkpoints", keep)
-        self._claim(dict(description))
+        if claim:
+            self._claim(dict(description))
 
     @property
     def weights(self) -> Path:

@@ -1,13 +1,13 @@
 """What training changes: networks, optimisers and counters; and how a run begins."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import TrainingError, UnsupportedModelError
+from ..errors import TrainingError
 from ..loading import load_discriminator, load_gpen
 from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN, FeatureInjection
@@ -125,11 +125,11 @@ def _discriminator(model: ModelOptions) -> Discriminator:
         return Discriminator(model.discriminator)
     loaded = load_discriminator(model.start_discriminator)
     if loaded.config.img_resolution != model.size:
-        raise UnsupportedModelError(
+        raise TrainingError(
             f"expected a discriminator of {model.size} px, found one of "
             f"{loaded.config.img_resolution} px in {model.start_discriminator}. Choose another file"
         )
-    fresh = Discriminator(model.discriminator_like(loaded.config))
+    fresh = Discriminator(replace(loaded.config, stddev_group=model.stddev_group))
     fresh.load_state_dict(loaded.state_dict())
     return fresh
 

@@ -1,6 +1,7 @@
 """The training loop: pictures in, checkpoints, scalars, samples and weights out."""
 
 import logging
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..errors import TrainingError
+from ..errors import InsufficientMemoryError, TrainingError
 from ..progress import ProgressCallback, ignore_progress
 from .checkpoints import export_weights, read_checkpoint
 from .config import TrainingConfig
@@ -94,18 +95,24 @@ class Trainer:
             TrainingError: a loss became NaN or infinite, or a worker died. What was saved stays.
             OutputError: a file could not be written. What was saved before stays.
         """
+        try:
+            self._loop(stop, on_progress)
+        except RuntimeError as error:
+            raise self._explained(error) from error
+        self._finish()
+        best, best_step = self.state.best
+        weights = self.folder.weights / LAST_WEIGHTS
+        finished = self.state.step >= self.config.run.steps
+        return TrainingResult(self.state.step, finished, best, best_step, weights)
+
+    def _loop(self, stop: Callable[[], bool], on_progress: ProgressCallback) -> None:
         steps, batches = self.config.run.steps, self._batches()
         on_progress(self.state.step, steps)
         while self.state.step < steps and not self._all_stop(stop):
             began = time.perf_counter()
             scalars = self._step(batches)
-            seconds = time.perf_counter() - began
-            self._after_step(scalars, seconds)
+            self._after_step(scalars, time.perf_counter() - began)
             on_progress(self.state.step, steps)
-        self._finish()
-        best, best_step = self.state.best
-        weights = self.folder.weights / LAST_WEIGHTS
-        return TrainingResult(self.state.step, self.state.step >= steps, best, best_step, weights)
 
     def _resume(self) -> None:
         last = self.folder.checkpoints.last()
@@ -121,7 +128,7 @@ class Trainer:
         factor = rate_factor(state.step, self.config.run.steps, options)
         set_rates(state.generator_optimiser, factor)
         set_rates(state.discriminator_optimiser, factor)
-        pairs = self._next_pairs(batches)
+        pairs = list(islice(batches, options.accumulate))
         try:
             scalars = self.updates.step(pairs)
         except NonFiniteError as error:
@@ -131,17 +138,24 @@ class Trainer:
         scalars["rate"] = torch.tensor(factor)
         return scalars
 
-    def _next_pairs(self, batches: Iterator[Pair]) -> list[Pair]:
-        try:
-            return list(islice(batches, self.config.optimiser.accumulate))
-        except RuntimeError as error:  # all that a DataLoader says of a lost worker
-            if "DataLoader worker" not in str(error):
-                raise
-            raise TrainingError(
+    def _explained(self, error: RuntimeError) -> Exception:
+        """What a RuntimeError out of torch means, where that is known; otherwise itself.
+
+        A lost worker is reported from a signal handler, so it can surface at any line.
+        """
+        reason = (str(error).splitlines() or [""])[0]
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            return InsufficientMemoryError(
+                f"expected room for a step of {self.config.data.batch_size} faces, found {reason} "
+                f"{self._last_good()}; halve data.batch_size and double optimiser.accumulate"
+            )
+        if "DataLoader worker" in reason:
+            return TrainingError(
                 f"expected pictures for step {self.state.step + 1}, found that a data worker died "
-                f"({str(error).splitlines()[0]}). {self._last_good()}; resume it by the same "
-                "command, with fewer data.workers if memory ran out"
-            ) from error
+                f"({reason}). {self._last_good()}; resume with the same command, with fewer "
+                "data.workers if memory ran out"
+            )
+        return error
 
     def _non_finite(self, pairs: list[Pair], error: NonFiniteError) -> str:
         names = ", ".join(name for pair in pairs for name in pair.names)
@@ -249,6 +263,7 @@ class Trainer:
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             pin_memory=self.accelerator.device.type == "cuda",
+            worker_init_fn=_leave_interrupts_to_the_trainer,
         )
         device = self.accelerator.device
         for batch in loader:
@@ -257,6 +272,11 @@ class Trainer:
                 truth=batch["hq"].to(device, non_blocking=True) * 2 - 1,
                 names=tuple(batch["name"]),
             )
+
+
+def _leave_interrupts_to_the_trainer(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; a worker must outlive the last step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def read_step(path: Path) -> int:

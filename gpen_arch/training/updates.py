@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.discriminator import Discriminator
+from ..networks.gpen import GPEN
 from . import losses
 from .config import TrainingConfig
 from .degradations import generator_for
@@ -146,7 +147,7 @@ class Updates:
 
         def loss(pair: Pair) -> tuple[Tensor, Scalars]:
             count = max(1, len(pair.degraded) // options.path_shrink)
-            images, latents = state.generator.forward_with_latents(pair.degraded[:count])
+            images, latents = _with_latents(state.generator, pair.degraded[:count])
             lengths = losses.path_lengths(images, latents, self._path_noise(images, len(means)))
             means.append(self._mean_over_processes(lengths.detach().mean()))
             mean = state.path_mean + PATH_DECAY * (means[-1] - state.path_mean)
@@ -207,3 +208,12 @@ class Updates:
         mean = self.accelerator.reduce(value, reduction="mean")
         assert isinstance(mean, Tensor)
         return mean
+
+
+def _with_latents(generator: GPEN, degraded: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures and latents; these have a gradient even where all before them is frozen."""
+    features = generator.encode(degraded)[::-1]
+    latents = generator.map(features[0])
+    if not latents.requires_grad:
+        latents.requires_grad_(True)
+    return generator.generator(latents, features), latents

@@ -1,0 +1,128 @@
+"""``gpen train``: train or fine-tune a GPEN on a folder of aligned faces."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidOptionError
+from .terminal import progress_bar
+
+BUILTIN = Path(__file__).resolve().parents[1] / "builtin"
+STOPPED = 130
+
+
+def add_train_command(subparsers: Any) -> argparse.ArgumentParser:
+    """Adds the parser; it runs :func:`run_train`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "train",
+        help="train or fine-tune a GPEN on aligned faces",
+        description="Train a GPEN. The same command again resumes a run that was stopped; start it "
+        "through `accelerate launch -m gpen_arch train ...` for more than one process.",
+    )
+    parser.add_argument("--data", required=True, help="faces: folder, hq/ + lq/, list, hf:DATASET")
+    parser.add_argument("--val", required=True, help="other faces, to watch the progress by")
+    parser.add_argument("--out", required=True, type=Path, help="the run's folder")
+    parser.add_argument(
+        "--config",
+        default="gpen-paper",
+        metavar="NAME|FILE.toml",
+        help=f"configuration: {', '.join(_builtin_names())}, or a file (gpen-paper)",
+    )
+    _add_overrides(parser)
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="(auto)")
+    parser.add_argument(
+        "--weights-dir", type=Path, action="append", default=[], metavar="DIR",
+        help="look here first for pretrained networks",
+    )  # fmt: skip
+    for name in ("arcface", "alex", "vgg"):
+        parser.add_argument(f"--{name}", type=Path, help=f"path of {name}, for its loss")
+    parser.add_argument("--dry-run", action="store_true", help="measure and print the plan only")
+    parser.set_defaults(handler=run_train)
+    return parser
+
+
+OVERRIDES: dict[str, tuple[str, str, type, str]] = {
+    "--size": ("model", "size", int, "side of the faces in pixels: 256, 512, 1024 ..."),
+    "--start": ("model", "start", str, "GPEN checkpoint to start from"),
+    "--start-discriminator": ("model", "start_discriminator", str, "and its discriminator"),
+    "--prior": ("model", "prior", str, "StyleGAN2 checkpoint to start from"),
+    "--recipe": ("data", "recipe", str, "degradation: gfpgan, realesrgan, bsrgan or a file"),
+    "--batch-size": ("data", "batch_size", int, "faces a process and micro-batch"),
+    "--workers": ("data", "workers", int, "processes that prepare pictures"),
+    "--accumulate": ("optimiser", "accumulate", int, "micro-batches a step"),
+    "--steps": ("run", "steps", int, "steps in all"),
+    "--seed": ("run", "seed", int, "of all chance"),
+    "--precision": ("run", "precision", str, "no or bf16"),
+}
+"""Options that replace one value of the configuration: its table, its key."""
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("instead of the configuration's value")
+    for option, (_, _, kind, text) in OVERRIDES.items():
+        group.add_argument(option, type=kind, default=None, help=text)
+
+
+def _builtin_names() -> list[str]:
+    return sorted(path.stem for path in BUILTIN.glob("*.toml"))
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """Trains, or prints the plan; 0 when finished, 130 when stopped before (and saved)."""
+    from ..training.interrupts import StopSignal
+    from ..training.session import TrainingRequest, make_accelerator, open_trainer
+
+    config = _config(arguments)
+    networks = {
+        name: path for name in ("arcface", "alex", "vgg") if (path := getattr(arguments, name))
+    }
+    request = TrainingRequest(
+        config, arguments.data, arguments.val, arguments.out, arguments.device, networks,
+        tuple(arguments.weights_dir),
+    )  # fmt: skip
+    accelerator = make_accelerator(config, request.device)
+    if arguments.dry_run:
+        return _print_plan(request, accelerator)
+    with progress_bar("check", "face") as on_progress:
+        trainer = open_trainer(request, accelerator, on_progress)
+    with StopSignal() as stop, progress_bar("train", "step") as on_progress:
+        result = trainer.run(stop, on_progress)
+    if accelerator.is_main_process:
+        state = "finished" if result.finished else "stopped and saved; the same command resumes"
+        sys.stdout.write(
+            f"{state} at step {result.step}; best PSNR {result.psnr:.2f} dB at step "
+            f"{result.best_step}\nweights: {result.weights}\n"
+        )
+    return 0 if result.finished else STOPPED
+
+
+def _config(arguments: argparse.Namespace) -> Any:
+    from ..training.config import TrainingConfig, load_config
+
+    named = BUILTIN / f"{arguments.config}.toml"
+    config = load_config(named if named.is_file() else arguments.config)
+    tables = config.to_dict()
+    for option, (table, key, _, _) in OVERRIDES.items():
+        value = getattr(arguments, option.removeprefix("--").replace("-", "_"))
+        if value is not None:
+            tables[table][key] = value
+    changed = TrainingConfig.from_dict(tables)
+    model = changed.model
+    for path in filter(None, (model.start, model.start_discriminator, model.prior)):
+        if not Path(path).is_file():
+            raise InvalidOptionError(f"expected a checkpoint to start from, found none at {path}")
+    return changed
+
+
+def _print_plan(request: Any, accelerator: Any) -> int:
+    from ..training.extra_losses import load_extra_losses
+    from ..training.plan import format_plan, make_plan
+    from ..training.session import open_faces
+
+    config = request.config
+    train, _ = open_faces(request)
+    extra = load_extra_losses(config.loss, accelerator.device, request.networks, request.folders)
+    plan = make_plan(config, len(train), accelerator, extra)
+    sys.stdout.write(format_plan(plan, config) + "\n")
+    return 0

@@ -1,0 +1,63 @@
+"""Losses that judge pictures through a pretrained network, with weights of the user's."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..evaluation.identity import identity_crop, load_arcface
+from ..evaluation.perceptual import load_lpips
+from .config import LossOptions
+from .updates import PictureLoss
+
+Networks = dict[str, Path]
+"""Paths of pretrained networks: ``arcface``, ``alex``, ``vgg``; the rest is looked for."""
+
+
+class IdentityLoss(nn.Module):
+    """1 - cosine of ArcFace features of two aligned (B, 3, S, S) in -1..1 (GPEN's crop)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, restored: Tensor, truth: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self.network(identity_crop(truth))
+        found = self.network(identity_crop(restored))
+        return 1 - F.cosine_similarity(found, wanted).mean()
+
+
+class PerceptualLoss(nn.Module):
+    """LPIPS of two (B, 3, S, S) in -1..1."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, restored: Tensor, truth: Tensor) -> Tensor:
+        return self.network(restored, truth).mean()
+
+
+def load_extra_losses(
+    options: LossOptions,
+    device: torch.device,
+    paths: Networks | None = None,
+    folders: tuple[Path, ...] = (),
+) -> dict[str, tuple[float, PictureLoss]]:
+    """The losses that ``options`` give a weight, with their networks on ``device``.
+
+    Raises:
+        WeightsNotFoundError: says where a network was looked for and how to get it.
+    """
+    known, found = paths or {}, dict[str, tuple[float, PictureLoss]]()
+    if options.identity_weight:
+        network = load_arcface(known.get("arcface"), folders)
+        found["identity"] = (options.identity_weight, IdentityLoss(network).to(device))
+    if options.perceptual_weight:
+        backbone: Literal["alex", "vgg"] = options.perceptual
+        network = load_lpips(backbone, path=known.get(backbone), folders=folders)
+        found["perceptual"] = (options.perceptual_weight, PerceptualLoss(network).to(device))
+    return found

@@ -1,0 +1,154 @@
+"""From a request (folders and a configuration) to a trainer that is ready to run."""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DatasetError, MissingDependencyError
+from ..progress import ProgressCallback, ignore_progress
+from .config import TrainingConfig
+from .dataset import Augmentation, FaceDataset
+from .extra_losses import load_extra_losses
+from .recipes import load_recipe
+from .run_folder import RunFolder
+from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_SEED = 0
+"""The seed of `gpen evaluate` by default, so that both judge the same pictures."""
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What `gpen train` is asked for.
+
+    Attributes:
+        config: what decides the weights.
+        train, val: what :func:`gpen_arch.training.sources.open_source` takes.
+        out: the run's folder.
+        device: ``auto``, or ``cpu``.
+        networks: paths of pretrained networks for losses (``arcface``, ``alex``, ``vgg``).
+        folders: where to look for the others.
+    """
+
+    config: TrainingConfig
+    train: str
+    val: str
+    out: Path
+    device: str = "auto"
+    networks: dict[str, Path] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
+
+
+def make_accelerator(config: TrainingConfig, device: str) -> "Accelerator":
+    """Hugging Face accelerate, told by its launcher how many processes there are.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        from accelerate import Accelerator
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"Training needs the package accelerate, found no {error.name}. Install the extra: "
+            'pip install "comfyui-gpen-portrait[train]"'
+        ) from error
+    return Accelerator(cpu=device == "cpu", mixed_precision=config.run.precision)
+
+
+def open_faces(
+    request: TrainingRequest, on_progress: ProgressCallback = ignore_progress
+) -> tuple[FaceDataset, FaceDataset]:
+    """The training and the validation pictures.
+
+    Raises:
+        DatasetError: nothing usable, or a picture is in both.
+    """
+    config = request.config
+    recipe, size, data = load_recipe(config.data.recipe), config.model.size, config.data
+    augmentation = Augmentation(None if data.flip < 0 else data.flip, data.jitter)
+    train = FaceDataset(
+        request.train,
+        size,
+        recipe,
+        seed=config.run.seed,
+        augmentation=augmentation,
+        cache=data.cache,
+        on_progress=on_progress,
+    )
+    val = FaceDataset(
+        request.val, size, recipe.without_augmentation(), seed=VALIDATION_SEED, cache=data.cache
+    )
+    if Path(request.train).resolve() == Path(request.val).resolve():
+        raise DatasetError(
+            f"expected validation faces that are not trained on, found {request.val} for both. "
+            "Set some faces aside"
+        )
+    return train, val
+
+
+def describe(
+    request: TrainingRequest, train: FaceDataset, val: FaceDataset, processes: int
+) -> dict[str, Any]:
+    """What a run folder is claimed with: all that a resumed run must have in common."""
+    return {
+        "format": 1,
+        "config": request.config.to_dict(),
+        "data": {
+            "train": _place(request.train),
+            "train_faces": len(train),
+            "val": _place(request.val),
+            "val_faces": len(val),
+        },
+        "processes": processes,
+    }
+
+
+def open_trainer(
+    request: TrainingRequest,
+    accelerator: "Accelerator",
+    on_progress: ProgressCallback = ignore_progress,
+) -> Trainer:
+    """Check everything, claim or reopen the run's folder, and resume if there is a checkpoint.
+
+    Raises:
+        GpenError: whatever is wrong, before anything is written.
+    """
+    config = request.config
+    train, val = open_faces(request, on_progress)
+    extra = load_extra_losses(config.loss, accelerator.device, request.networks, request.folders)
+    description = describe(request, train, val, accelerator.num_processes)
+    folder = RunFolder(request.out, description, config.run.keep, claim=accelerator.is_main_process)
+    scalars = None
+    if config.run.tensorboard and accelerator.is_main_process:
+        scalars = tensorboard_writer(request.out / "tensorboard")
+    return Trainer(config, folder, train, val, accelerator, extra, scalars)
+
+
+def tensorboard_writer(folder: Path) -> Callable[[int, dict[str, float]], None] | None:
+    """A function that writes scalars for TensorBoard; None where the package is missing."""
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ModuleNotFoundError:
+        logger.warning("no TensorBoard scalars: the package tensorboard is not installed")
+        return None
+    writer = SummaryWriter(str(folder))
+
+    def write(step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+        writer.flush()
+
+    return write
+
+
+def _place(spec: str) -> str:
+    """A folder's absolute path, so that a run can be resumed from anywhere."""
+    return os.path.realpath(spec) if os.path.exists(spec) else spec

@@ -1,0 +1,431 @@
+"""The trainer: what a run leaves behind, resuming, stopping, and refusing bad input."""
+
+import dataclasses
+import errno
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gpen_arch.errors import (
+    DatasetError,
+    GpenError,
+    InvalidOptionError,
+    OutputError,
+    TrainingError,
+    WeightsNotFoundError,
+)
+from gpen_arch.loading import load_gpen, read_state_dict
+from gpen_arch.training import checkpoints, trainer as trainer_module
+from gpen_arch.training.checkpoints import read_checkpoint
+from gpen_arch.training.config import TrainingConfig, load_config
+from gpen_arch.training.dataset import FaceDataset, FaceItem
+from gpen_arch.training.interrupts import StopSignal
+from gpen_arch.training.sampling import Share, StepSampler
+from gpen_arch.training.session import TrainingRequest, make_accelerator, open_trainer
+from gpen_arch.training.trainer import Trainer, TrainingResult
+
+from .training_runs import tiny_config, write_faces
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faces")
+    write_faces(folder / "train", 10)
+    write_faces(folder / "val", 4, seed=1)
+    return folder
+
+
+def open_run(faces: Path, out: Path, config: TrainingConfig) -> Trainer:
+    request = TrainingRequest(config, str(faces / "train"), str(faces / "val"), out, "cpu")
+    return open_trainer(request, make_accelerator(config, "cpu"))
+
+
+def run(faces: Path, out: Path, config: TrainingConfig) -> TrainingResult:
+    return open_run(faces, out, config).run()
+
+
+def stop_after(count: int) -> Callable[[], bool]:
+    asked = iter(range(10_000))
+    return lambda: next(asked) >= count
+
+
+def weights(out: Path) -> dict[str, Tensor]:
+    return read_state_dict(out / "weights" / "gpen-last.safetensors")
+
+
+def records(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_equal_weights(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        assert torch.equal(value, two[key]), key
+
+
+def test_sixty_steps_learn_and_leave_a_whole_run_folder(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config(
+        run={"steps": 60, "validate_every": 20, "checkpoint_every": 20, "keep": 2,
+             "tensorboard": True},
+        optimiser={"encoder_lr": 1e-2, "decoder_lr": 1e-2, "betas": [0.5, 0.99],
+                   "ema_decay": 0.5},
+    )  # fmt: skip
+    result = run(faces, tmp_path / "run", config)
+    assert result.finished
+    assert result.step == 60
+    out = tmp_path / "run"
+    assert (
+        TrainingConfig.from_dict(json.loads((out / "config.json").read_text())["config"]) == config
+    )
+    lines = records(out)
+    validation = [line["val/psnr"] for line in lines if "val/psnr" in line]
+    assert len(validation) == 3
+    assert validation[-1] > validation[0] + 1
+    assert result.psnr == pytest.approx(max(validation))
+    names = {name for line in lines for name in line}
+    assert {"loss/pixel", "loss/adversarial", "loss/feature", "loss/r1", "loss/path"} <= names
+    assert {path.name for path in (out / "checkpoints").iterdir()} == {
+        "best.pt", "step-00000040.pt", "step-00000060.pt",
+    }  # fmt: skip
+    for path in (out / "checkpoints").iterdir():
+        assert read_checkpoint(path)["sampler"]["pictures"] == 10
+    with Image.open(out / "samples" / "step-00000060.png") as grid:
+        assert grid.size == (3 * 32, 4 * 32)
+        truth = np.asarray(grid)[:32, 64:]
+    assert np.array_equal(truth, np.asarray(Image.open(faces / "val" / "000.png")))
+    assert list((out / "tensorboard").glob("events.*"))
+    for name in ("gpen-last", "gpen-best"):
+        network = load_gpen(out / "weights" / f"{name}.safetensors")
+        assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+    assert_equal_weights(
+        weights(out), read_checkpoint(out / "checkpoints/step-00000060.pt")["g_ema"]
+    )
+
+
+def test_stopped_and_resumed_equals_uninterrupted(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config(run={"steps": 7})
+    run(faces, tmp_path / "whole", config)
+    first = open_run(faces, tmp_path / "parts", config).run(stop_after(3))
+    assert not first.finished
+    assert first.step == 3
+    assert (tmp_path / "parts/checkpoints/step-00000003.pt").is_file()
+    second = run(faces, tmp_path / "parts", config)
+    assert second.finished
+    assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_resuming_forgets_the_scalars_after_the_checkpoint(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config(run={"steps": 4})
+    open_run(faces, tmp_path / "run", config).run(stop_after(2))
+    with (tmp_path / "run/metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "loss/pixel": 9.0}\n{"step": 4, "lo')
+    run(faces, tmp_path / "run", config)
+    steps = [line["step"] for line in records(tmp_path / "run") if "rate" in line]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_a_finished_run_does_nothing_more(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config(run={"steps": 2})
+    run(faces, tmp_path / "run", config)
+    before = weights(tmp_path / "run")
+    assert run(faces, tmp_path / "run", config).step == 2
+    assert_equal_weights(before, weights(tmp_path / "run"))
+
+
+def test_workers_change_nothing(faces: Path, tmp_path: Path) -> None:
+    run(faces, tmp_path / "none", tiny_config(run={"steps": 3}))
+    run(faces, tmp_path / "two", tiny_config(run={"steps": 3}, data={"workers": 2}))
+    assert_equal_weights(weights(tmp_path / "none"), weights(tmp_path / "two"))
+
+
+def test_accumulation_equals_the_larger_batch(faces: Path, tmp_path: Path) -> None:
+    large = tiny_config(run={"steps": 2}, data={"batch_size": 8}, loss={"path_weight": 0})
+    small = tiny_config(run={"steps": 2}, optimiser={"accumulate": 2}, loss={"path_weight": 0})
+    run(faces, tmp_path / "large", large)
+    run(faces, tmp_path / "small", small)
+    other = weights(tmp_path / "small")
+    for key, value in weights(tmp_path / "large").items():
+        torch.testing.assert_close(value, other[key], atol=1e-4, rtol=0)
+
+
+def test_frozen_parts_stay(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config(model={"freeze": ["encoder", "mapping"]}, run={"steps": 2})
+    opened = open_run(faces, tmp_path / "run", config)
+    before = {key: value.clone() for key, value in opened.state.generator.state_dict().items()}
+    opened.run()
+    changed = {
+        key for key, value in opened.state.generator.state_dict().items()
+        if not torch.equal(value, before[key])
+    }  # fmt: skip
+    assert changed
+    assert all(key.startswith("generator.") for key in changed)
+    assert not any(key.startswith("generator.style") for key in changed)
+
+
+def test_rates_differ_by_part(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config(
+        optimiser={"encoder_lr": 2e-3, "decoder_lr": 2e-4, "discriminator_lr": 2e-5},
+        loss={"r1_every": 16, "path_every": 4},
+    )
+    state = open_run(faces, tmp_path / "run", config).state
+    rates = [group["base_lr"] for group in state.generator_optimiser.param_groups]
+    assert rates == pytest.approx([2e-3 * 4 / 5, 2e-4 * 4 / 5, 2e-4 * 4 / 5])
+    assert state.discriminator_optimiser is not None
+    group = state.discriminator_optimiser.param_groups[0]
+    assert group["base_lr"] == pytest.approx(2e-5 * 16 / 17)
+    assert group["betas"] == pytest.approx((0.0, 0.99 ** (16 / 17)))
+
+
+def test_starts_from_a_checkpoint(faces: Path, tmp_path: Path) -> None:
+    run(faces, tmp_path / "first", tiny_config(run={"steps": 2}))
+    start = tmp_path / "first/weights/gpen-last.safetensors"
+    opened = open_run(faces, tmp_path / "second", tiny_config(model={"start": str(start)}))
+    assert_equal_weights(opened.state.average.state_dict(), read_state_dict(start))
+
+
+def test_pixel_losses_alone_need_no_discriminator(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config(
+        loss={"adversarial_weight": 0, "feature_weight": 0, "frequency_weight": 0.1,
+              "gradient_weight": 0.1, "path_weight": 0, "pixel": "charbonnier"},
+        run={"precision": "no", "steps": 2},
+    )  # fmt: skip
+    opened = open_run(faces, tmp_path / "run", config)
+    assert opened.state.discriminator is None
+    assert opened.run().finished
+    assert read_checkpoint(tmp_path / "run/checkpoints/step-00000002.pt")["d"] is None
+
+
+def test_the_order_of_pictures_depends_on_the_step_alone() -> None:
+    whole = StepSampler(10, Share(4), seed=3)
+    later = iter(StepSampler(10, Share(4), seed=3, start=5))
+    assert next(later) == whole.places(5)
+    places = [place for step in range(5) for place in whole.places(step)]
+    assert sorted(places) == [(epoch, index) for epoch in range(2) for index in range(10)]
+    ranks = [iter(StepSampler(10, Share(2, rank=rank, world=2), seed=3)) for rank in range(2)]
+    dealt = [next(rank) for rank in ranks]
+    assert sorted(dealt[0] + dealt[1]) == sorted(whole.places(0))
+
+
+def test_one_picture_is_enough(tmp_path: Path) -> None:
+    write_faces(tmp_path / "train", 1)
+    write_faces(tmp_path / "val", 1, seed=2)
+    assert run(tmp_path, tmp_path / "run", tiny_config(run={"steps": 2})).finished
+
+
+def test_mixed_grey_and_corrupt_pictures(tmp_path: Path) -> None:
+    write_faces(tmp_path / "train", 2)
+    write_faces(tmp_path / "train" / "large", 1, size=80)
+    write_faces(tmp_path / "val", 1, seed=2)
+    Image.new("L", (32, 32), 90).save(tmp_path / "train/grey.png")
+    (tmp_path / "train/broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    opened = open_run(tmp_path, tmp_path / "run", tiny_config(run={"steps": 2}))
+    assert opened.train.report.used == 4
+    assert [each.name for each in opened.train.report.skipped] == ["broken.png"]
+    assert opened.run().finished
+
+
+def test_an_empty_folder_is_refused_before_anything_is_written(faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    config = tiny_config()
+    request = TrainingRequest(
+        config, str(tmp_path / "empty"), str(faces / "val"), tmp_path / "run", "cpu"
+    )
+    with pytest.raises(DatasetError):
+        open_trainer(request, make_accelerator(config, "cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_validating_on_the_training_faces_is_refused(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config()
+    folder = str(faces / "train")
+    with pytest.raises(DatasetError, match="not trained on"):
+        open_trainer(
+            TrainingRequest(config, folder, folder, tmp_path / "run", "cpu"),
+            make_accelerator(config, "cpu"),
+        )
+
+
+def test_a_folder_of_another_configuration_is_refused(faces: Path, tmp_path: Path) -> None:
+    run(faces, tmp_path / "run", tiny_config(run={"steps": 2}))
+    with pytest.raises(TrainingError, match=r"config\.run\.seed 0 there, 5 now"):
+        open_run(faces, tmp_path / "run", tiny_config(run={"steps": 2, "seed": 5}))
+
+
+def test_a_folder_with_other_files_is_refused(faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/thesis.doc").write_text("precious")
+    with pytest.raises(TrainingError, match="other files"):
+        open_run(faces, tmp_path / "run", tiny_config())
+
+
+def test_a_checkpoint_of_another_size_is_refused(faces: Path, tmp_path: Path) -> None:
+    run(faces, tmp_path / "small", tiny_config(run={"steps": 1}))
+    start = str(tmp_path / "small/weights/gpen-last.safetensors")
+    with pytest.raises(TrainingError, match="64 px to start from, found one of 32 px"):
+        open_run(faces, tmp_path / "run", tiny_config(model={"size": 64, "start": start}))
+
+
+def test_a_damaged_checkpoint_names_the_file(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config(run={"steps": 4})
+    open_run(faces, tmp_path / "run", config).run(stop_after(2))
+    path = tmp_path / "run/checkpoints/step-00000002.pt"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(TrainingError, match=r"step-00000002\.pt unreadable"):
+        open_run(faces, tmp_path / "run", config)
+
+
+def test_nan_stops_with_step_files_and_the_last_good_checkpoint(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_run(faces, tmp_path / "run", tiny_config(run={"steps": 9}))
+    good = FaceDataset.item
+
+    def poisoned(self: FaceDataset, index: int, epoch: int) -> FaceItem:
+        item = good(self, index, epoch)
+        if epoch == 1:  # step 3 of 4 faces out of 10 is the first to reach it
+            item["hq"] = item["hq"] * float("nan")
+        return item
+
+    monkeypatch.setattr(FaceDataset, "item", poisoned)
+    with pytest.raises(TrainingError) as caught:
+        opened.run()
+    message = str(caught.value)
+    assert "step 3 " in message
+    assert ".png" in message
+    assert "step-00000002.pt" in message
+    state = read_checkpoint(tmp_path / "run/checkpoints/step-00000002.pt")
+    assert all(torch.isfinite(value).all() for value in state["g"].values())
+    assert not (tmp_path / "run/checkpoints/step-00000003.pt").exists()
+
+
+def test_a_full_disk_keeps_the_checkpoints_before(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(run={"steps": 6, "validate_every": 100})
+    opened = open_run(faces, tmp_path / "run", config)
+    save = checkpoints.save_checkpoint
+
+    class FullDisk:
+        def __init__(self, file: BinaryIO) -> None:
+            self.file, self.left = file, 4096
+
+        def write(self, data: bytes) -> int:
+            self.left -= len(data)
+            if self.left < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return self.file.write(data)
+
+        def flush(self) -> None:
+            self.file.flush()
+
+    def full(path: Path, state: dict[str, object]) -> None:
+        if path.name == "step-00000004.pt":
+            checkpoints.write_atomically(path, lambda file: torch.save(state, FullDisk(file)))
+        save(path, state)
+
+    monkeypatch.setattr(checkpoints, "save_checkpoint", full)
+    with pytest.raises(OutputError, match="Free some space"):
+        opened.run()
+    monkeypatch.undo()
+    assert [p.name for p in sorted((tmp_path / "run/checkpoints").iterdir())] == [
+        "step-00000002.pt"
+    ]
+    assert run(faces, tmp_path / "run", config).step == 6
+
+
+class DyingFaces(FaceDataset):
+    """Kills the worker that asks for the second epoch, as the system does when memory is out."""
+
+    def item(self, index: int, epoch: int) -> FaceItem:
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().item(index, epoch)
+
+
+def test_a_dead_worker_is_named(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_run(faces, tmp_path / "run", tiny_config(data={"workers": 1}, run={"steps": 9}))
+    opened.train.__class__ = DyingFaces
+    with pytest.raises(TrainingError, match="a data worker died"):
+        opened.run()
+
+
+def test_interrupt_finishes_the_step_and_saves(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config(run={"steps": 50, "validate_every": 100, "checkpoint_every": 100})
+    opened = open_run(faces, tmp_path / "run", config)
+
+    def press(done: int, total: int) -> None:
+        if done == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with StopSignal() as stop:
+        result = opened.run(stop, press)
+    assert not result.finished
+    assert result.step == 2
+    assert (tmp_path / "run/checkpoints/step-00000002.pt").is_file()
+    assert signal.getsignal(signal.SIGINT) is not stop
+
+
+def test_identity_loss_without_its_network_says_what_to_do(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsNotFoundError, match="arcface_ir_se50"):
+        open_run(faces, tmp_path / "run", tiny_config(loss={"identity_weight": 1.0}))
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("model", "size", 100),
+        ("model", "narrow", 0.0),
+        ("model", "freeze", ["encoder", "mapping", "decoder"]),
+        ("model", "colour", 1),
+        ("data", "batch_size", 0),
+        ("data", "batch_size", 6),
+        ("data", "batch_size", "four"),
+        ("loss", "pixel", "l7"),
+        ("loss", "pixel_weight", -1.0),
+        ("optimiser", "encoder_lr", -1.0),
+        ("optimiser", "ema_decay", 1.0),
+        ("run", "steps", 0),
+        ("run", "steps", True),
+    ],
+)
+def test_bad_configurations_are_named(table: str, key: str, value: object) -> None:
+    with pytest.raises(InvalidOptionError, match=key):
+        TrainingConfig.from_dict({table: {key: value}})
+
+
+def test_an_unreadable_configuration_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text("[model\nsize = ")
+    with pytest.raises(GpenError, match=r"broken\.toml"):
+        load_config(path)
+
+
+def test_configurations_survive_json() -> None:
+    config = tiny_config(model={"freeze": ["mapping"]})
+    assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert dataclasses.asdict(config) == dataclasses.asdict(
+        TrainingConfig.from_dict(config.to_dict())
+    )
+
+
+def test_step_numbers_are_read_from_names() -> None:
+    assert trainer_module.read_step(Path("step-00000420.pt")) == 420
