@@ -22,7 +22,7 @@ from ..networks.gpen import GPEN, StyledConv, ToRGB
 from ..networks.layers import EqualConv2d, EqualLinear, FusedLeakyReLU, blur_kernel
 from ..ops.bias_act import LEAKY_GAIN, LEAKY_SLOPE
 from ..ops.modulated_conv2d import DEMODULATION_EPS
-from .kernels import channels_last, conv_leaky_relu, row_chunks
+from .kernels import channels_last, channels_last_empty, conv_leaky_relu, row_chunks
 from .precision import bounded_style, bounded_weight, finite_
 
 
@@ -79,9 +79,12 @@ class FastGPEN(nn.Module):
             # A resolution's last convolution (the first one, then every other) has an RGB output.
             to_rgb = to_rgbs[index // 2] if index % 2 == 0 else None
             following = styles[index + 1][0] if index + 1 < len(convs) else None
-            x = conv.convolve(x)
-            rgb = RGBSum(to_rgb, w, image, x) if to_rgb is not None else None
-            x = conv.inject(x, styles[index], features[-1], rgb, following)
+            y = conv.convolve(x)
+            rgb = RGBSum(to_rgb, w, image, y) if to_rgb is not None else None
+            # A resolution's two activations have one shape: the second overwrites the first, as
+            # the system's price for fresh memory is several times that of writing to it.
+            out = x if y.shape[1] * 2 == x.shape[1] and y.shape[2:] == x.shape[2:] else None
+            x = conv.inject(y, styles[index], features[-1], rgb, following, out)
             if rgb is not None:
                 image = rgb.image
                 features.pop()
@@ -206,11 +209,12 @@ class FastStyledConv(nn.Module):
         feature: Tensor,
         rgb: RGBSum | None,
         following: Tensor | None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """The layer's activation (B, 2 O, H, W), times the style of the layer that follows."""
         channels = x.shape[1]
         shape = (len(feature), 2 * channels, *x.shape[2:])
-        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        y = channels_last_empty(shape, x) if out is None else out
         bias, feature_bias = (per_channel(half) for half in self.bias.chunk(2))
         demodulation = per_channel(style[1])
         for rows in row_chunks(y):

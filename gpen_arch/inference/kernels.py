@@ -20,6 +20,13 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def channels_last_empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Room for (B, C, H, W), with the type and on the device of ``like``."""
+    return torch.empty(
+        shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
+    )
+
+
 def conv_leaky_relu(
     x: Tensor, weight: Tensor, bias: Tensor, *, stride: int = 1, padding: int = 0
 ) -> Tensor:
