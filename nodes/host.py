@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..gpen_arch.inference import resolve_dtype
 from ..gpen_arch.progress import ProgressCallback
@@ -60,12 +60,6 @@ def full_path(key: str, name: str) -> Path | None:
     """Where ``name`` lies under one of our folders, or None."""
     found = folder_paths.get_full_path(key, name)
     return None if found is None else Path(found)
-
-
-def is_offline() -> bool:
-    """Whether the user has forbidden downloads."""
-    values = (os.environ.get(name, "") for name in ("GPEN_OFFLINE", "HF_HUB_OFFLINE"))
-    return any(value.strip().lower() not in ("", "0", "false", "no", "off") for value in values)
 
 
 # Devices and memory -------------------------------------------------------------------------------
@@ -114,33 +108,31 @@ def choose_dtype(choice: str) -> torch.dtype:
 def in_use(*models: Hosted, activations: int = 0) -> Iterator[None]:
     """Have networks on the compute device, with room for ``activations`` bytes of work.
 
-    While it lasts, an interrupt by the user raises from within the networks: between layers, so
-    that a face or a tile that takes seconds does not delay it.
+    While it lasts, an interrupt by the user raises from within the work: before every operation of
+    torch, so that a face or a tile that takes seconds does not delay it.
     """
     management.load_models_gpu(
         [model.patcher for model in models], memory_required=activations, force_full_load=True
     )
-    with ExitStack() as stack:
-        for model in models:
-            # The manager moves the leaves of modules that it knows; ours have weights elsewhere.
-            model.network.to(model.patcher.load_device)
-            stack.enter_context(interruptible(model.network))
+    for model in models:
+        # The manager moves the modules that have parameters; ours have buffers elsewhere.
+        model.network.to(model.patcher.load_device)
+    with Interruptible():
         yield
 
 
-@contextmanager
-def interruptible(network: nn.Module) -> Iterator[None]:
-    """Let an interrupt by the user raise from within ``network``, before any of its layers."""
+class Interruptible(TorchFunctionMode):
+    """Let an interrupt by the user raise before any operation of torch in this thread."""
 
-    def check(module: nn.Module, inputs: object) -> None:
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         check_interrupt()
-
-    hooks = [module.register_forward_pre_hook(check) for module in network.modules()]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
@@ -151,7 +143,7 @@ def borrowed(descriptor: Any, activations: int) -> Iterator[torch.device]:
     management.free_memory(needed, device)
     descriptor.to(device)
     try:
-        with interruptible(descriptor.model):
+        with Interruptible():
             yield device
     finally:
         descriptor.to("cpu")

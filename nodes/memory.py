@@ -2,6 +2,7 @@
 
 Each figure counts the bytes of all tensors alive at once during one pass, as
 ``tests/test_nodes_memory.py`` measures them; the tests fail when a network outgrows its figure.
+A map is one feature map of the widest resolution, of all its channels.
 """
 
 from __future__ import annotations
@@ -10,21 +11,20 @@ from torch import nn
 
 from ..gpen_arch.inference import PreparedNetwork
 
-GPEN_MAPS = 14  # maps of the widest resolution alive at once, for every face of a batch
-GPEN_SHARED = 0.5  # of the weights' bytes: modulated copies that all faces share
-RRDBNET_MAPS = 3  # feature maps of the output's size, for a tile
-MANY_FACES = 64  # as many as any batch has, where the number is not known yet
+GPEN_MAPS = 6  # for every face of a batch
+GPEN_PLANES = 12  # single float32 channels for every face: crops, results, their sums
+RRDBNET_MAPS = 3  # for a tile
 DETECTOR_VALUES = {"retinaface_mobile0.25": 10, "retinaface_resnet50": 52}  # for every pixel
 SPANDREL_FEATURES = 64  # what networks of the core's own loader are taken for
+MANY_FACES = 64  # as many as any batch has, where the number is not known yet
 _PIXELS_PER_PASS = 1 << 22  # of the detector
 
 
 def gpen_bytes(network: PreparedNetwork, faces: int) -> int:
     """Activations of a GPEN network on a batch of faces."""
-    config = network.config
-    size, itemsize = config.img_resolution, _itemsize(network)
-    face = GPEN_MAPS * config.channels(size) * size**2 * itemsize
-    return int(faces * face + GPEN_SHARED * weight_bytes(network))
+    size = network.config.img_resolution
+    channels = GPEN_MAPS * network.config.channels(size) * network.dtype.itemsize
+    return faces * size**2 * (channels + 4 * GPEN_PLANES)
 
 
 def upscaler_bytes(scale: int, features: int, tile: int, halo: int, itemsize: int) -> int:
@@ -40,14 +40,10 @@ def detector_bytes(name: str, height: int, width: int, frames: int) -> int:
 
 def faces_that_fit(network: PreparedNetwork, free: int, most: int) -> int:
     """How many faces share a batch, given the bytes that are free: from one to ``most``."""
-    shared, one = gpen_bytes(network, 0), gpen_bytes(network, 1) - gpen_bytes(network, 0)
-    return max(1, min(most, int((free * 0.8 - shared) // one)))
+    return max(1, min(most, int(free * 0.8 // gpen_bytes(network, 1))))
 
 
 def weight_bytes(network: nn.Module) -> int:
-    """Bytes of a network's tensors: parameters, or the buffers of a prepared one."""
-    return sum(t.numel() * t.element_size() for t in network.state_dict().values())
-
-
-def _itemsize(network: PreparedNetwork) -> int:
-    return network.dtype.itemsize
+    """Bytes of a network's parameters and buffers."""
+    tensors = (*network.parameters(), *network.buffers())
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..gpen_arch.errors import WeightsNotFoundError
 from ..gpen_arch.weights import WeightEntry, load_manifest, locate_entry
+from ..gpen_arch.weights.download import fetch, offline_requested
 from ..gpen_arch.weights.locate import check_contents
 from . import host
 
@@ -83,9 +84,7 @@ def find(name: str, role: str, if_missing: str = ERROR) -> Found:
     if entry is None:
         raise WeightsNotFoundError(_unknown(name, role))
     folder = host.model_folders(entry.folder)[0]
-    if if_missing == DOWNLOAD and entry.pinned and entry.urls and not host.is_offline():
-        from ..gpen_arch.weights.download import fetch
-
+    if if_missing == DOWNLOAD and entry.pinned and entry.urls and not offline_requested():
         return Found.at(name, fetch(entry, folder, on_progress=host.progress_bar()), entry)
     raise WeightsNotFoundError(_advice(entry, folder, if_missing))
 

@@ -53,7 +53,7 @@ def fill_models(models: Path, assets: Path) -> None:
     shutil.copy(assets / "weights" / DETECTOR, models / "facedetection")
     torch.save(_gpen(64, narrow=0.125).state_dict(), models / "gpen" / TINY_GPEN)
     torch.save({"g_ema": _gpen(512, narrow=0.125).state_dict()}, models / "gpen" / TINY_GPEN_512)
-    upscaler = RRDBNet(RRDBNetConfig(scale=2, num_feat=16, num_block=1, num_grow_ch=8))
+    upscaler = RRDBNet(RRDBNetConfig(scale=2, num_feat=16, num_block=1, num_grow_ch=32))
     fill_rrdbnet(upscaler)
     torch.save({"params_ema": upscaler.state_dict()}, models / "upscale_models" / TINY_UPSCALER)
 

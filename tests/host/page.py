@@ -1,0 +1,132 @@
+"""A person at ComfyUI's page, in headless Chromium: runs a list of steps, prints their results.
+
+Runs in the host's own Python, which has playwright: ``page.py URL STEPS.json``. A step is one of
+``{"load": workflow}``, ``{"open": file}``, ``{"run": seconds}``, ``{"prompt": true}``,
+``{"serialize": true}``, ``{"screenshot": file}``, ``{"help": node_type}``; the results come as one
+JSON list on the last line, with what the page complained about under ``errors``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Page, sync_playwright
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Workflow.Persist": False,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+}
+READY = """() => window.app?.vueAppReady && window.app?.graph
+  && Object.keys(window.LiteGraph?.registered_node_types ?? {}).includes('GPEN_PasteBack')"""
+WATCH = """() => { window.__end = new Promise(done => {
+  window.__progress = 0
+  app.api.addEventListener('progress', () => { window.__progress += 1 })
+  for (const type of ['execution_success', 'execution_error', 'execution_interrupted'])
+    app.api.addEventListener(type, event => done({ type, detail: event.detail })) }) }"""
+END = """seconds => Promise.race([window.__end,
+  new Promise(done => setTimeout(() => done({ type: 'timeout' }), seconds * 1000))])"""
+IMAGES = """() => Object.fromEntries(app.graph._nodes.filter(n => n.imgs?.length)
+  .map(n => [n.type, n.imgs.length]))"""
+
+
+def load(page: Page, workflow: dict[str, Any]) -> list[str]:
+    page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
+    page.wait_for_timeout(300)
+    return page.evaluate("() => app.graph._nodes.map(node => node.type)")
+
+
+def open_file(page: Page, path: str) -> list[str]:
+    """Open a file as if it were dropped on the page."""
+    data = list(Path(path).read_bytes())
+    page.evaluate("() => app.graph.clear()")
+    page.evaluate(
+        """async ([name, data]) => {
+          const type = name.endsWith('.png') ? 'image/png' : 'application/json'
+          await app.handleFile(new File([new Uint8Array(data)], name, { type })) }""",
+        [Path(path).name, data],
+    )
+    page.wait_for_timeout(500)
+    return page.evaluate("() => app.graph._nodes.map(node => node.type)")
+
+
+def run(page: Page, seconds: float) -> dict[str, Any]:
+    page.evaluate(WATCH)
+    button = '[data-testid="queue-button"], .queue-button-group .p-splitbutton-button'
+    page.locator(f'{button}, button:has-text("Run")').first.click()
+    end = page.evaluate(END, seconds)
+    page.wait_for_timeout(1500)
+    progress = page.evaluate("() => window.__progress")
+    return {"end": end["type"], "images": page.evaluate(IMAGES), "progress": progress}
+
+
+def prompt(page: Page) -> dict[str, Any]:
+    return page.evaluate("async () => (await app.graphToPrompt()).output")
+
+
+def serialize(page: Page) -> dict[str, Any]:
+    return page.evaluate("() => app.graph.serialize()")
+
+
+def screenshot(page: Page, path: str) -> str:
+    page.evaluate("() => app.canvas.draw(true, true)")
+    page.keyboard.press(".")  # fit the view
+    page.wait_for_timeout(1200)
+    page.screenshot(path=path, **({"type": "jpeg", "quality": 85} if path.endswith("jpg") else {}))
+    return path
+
+
+def node_help(page: Page, kind: str) -> str:
+    """The help page of a node, from where the page fetches it."""
+    module = page.evaluate("k => LiteGraph.registered_node_types[k].nodeData.python_module", kind)
+    pack = module.split(".")[1]
+    url = f"{page.evaluate('() => location.origin')}/extensions/{pack}/docs/{kind}.md"
+    with urllib.request.urlopen(url) as answer:
+        return answer.read().decode()
+
+
+STEPS = {
+    "load": load,
+    "open": open_file,
+    "run": run,
+    "prompt": lambda page, _: prompt(page),
+    "serialize": lambda page, _: serialize(page),
+    "screenshot": screenshot,
+    "help": node_help,
+}
+
+
+def main(url: str, steps_file: str) -> None:
+    for key, value in SETTINGS.items():
+        body = json.dumps(value).encode()
+        headers = {"Content-Type": "application/json"}
+        urllib.request.urlopen(urllib.request.Request(f"{url}/api/settings/{key}", body, headers))
+    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
+    errors: list[str] = []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
+        context = browser.new_context(viewport={"width": 1680, "height": 900})
+        # Nothing but the server under test is asked for anything.
+        here = urlsplit(url).netloc
+        context.route(lambda asked: urlsplit(asked).netloc != here, lambda route: route.abort())
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)[:300]))
+        page.goto(url, wait_until="domcontentloaded")
+        page.wait_for_function(READY, timeout=90_000)
+        results = []
+        for step in json.loads(Path(steps_file).read_text()):
+            ((name, argument),) = step.items()
+            results.append(STEPS[name](page, argument))
+        browser.close()
+    print(json.dumps({"results": results, "errors": errors}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
