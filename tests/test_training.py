@@ -24,7 +24,8 @@ from gpen_arch.errors import (
     WeightsNotFoundError,
 )
 from gpen_arch.loading import load_gpen, read_state_dict
-from gpen_arch.training import checkpoints, trainer as trainer_module
+from gpen_arch.training import checkpoints
+from gpen_arch.training import trainer as trainer_module
 from gpen_arch.training.checkpoints import read_checkpoint
 from gpen_arch.training.config import TrainingConfig, load_config
 from gpen_arch.training.dataset import FaceDataset, FaceItem
@@ -404,6 +405,8 @@ def test_identity_loss_without_its_network_says_what_to_do(faces: Path, tmp_path
         ("optimiser", "encoder_lr", -1.0),
         ("optimiser", "ema_decay", 1.0),
         ("run", "steps", 0),
+        ("run", "samples", 0),
+        ("loss", "perceptual_crop", -1),
         ("run", "steps", True),
     ],
 )

@@ -96,6 +96,7 @@ class LossOptions:
         feature_weight: L1 between the discriminator's features (GPEN, equation 5; paper: 0.02).
         identity_weight: 1 - cosine of ArcFace features.
         perceptual, perceptual_weight: LPIPS, and by which backbone.
+        perceptual_crop: side of the random square that it looks at, pixels; 0 is all.
         r1_gamma, r1_every: the discriminator's gradient penalty and its interval in steps.
         path_weight, path_every, path_shrink: path-length regularisation, its interval, and the
             part of the batch that it looks at (1 / path_shrink).
@@ -110,6 +111,7 @@ class LossOptions:
     identity_weight: float = 0.0
     perceptual: Literal["alex", "vgg"] = "vgg"
     perceptual_weight: float = 0.0
+    perceptual_crop: int = 0
     r1_gamma: float = 10.0
     r1_every: int = 16
     path_weight: float = 2.0
@@ -170,7 +172,9 @@ class TrainingConfig:
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
-        _check(self)
+        from .config_checks import check_config
+
+        check_config(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""
@@ -242,43 +246,3 @@ def _convert(hint: Any, name: str, value: object) -> Any:
         return value
     wanted = " | ".join(map(repr, arguments)) if origin is Literal else str(hint)
     raise InvalidOptionError(f"{name}: expected {wanted}, found {value!r}")
-
-
-def _check(config: TrainingConfig) -> None:
-    model, data, loss, optimiser, run = (
-        config.model, config.data, config.loss, config.optimiser, config.run,
-    )  # fmt: skip
-    rules = {
-        "model.size: a power of two from 8 to 2048": model.size in {2**n for n in range(3, 12)},
-        "model.narrow: over 0, and at least one channel": int(512 * model.narrow) >= 1
-        and model.generator.channels(model.size) >= 1,
-        "model.style_dim, model.n_mlp: 1 or more": min(model.style_dim, model.n_mlp) >= 1,
-        "model.start or model.prior, not both": not (model.start and model.prior),
-        "data.batch_size, optimiser.accumulate: 1 or more": min(
-            data.batch_size, optimiser.accumulate
-        ) >= 1,
-        "data.batch_size: a multiple of model.stddev_group, or below it": data.batch_size
-        < model.stddev_group or data.batch_size % model.stddev_group == 0,
-        "data.workers: 0 or more": data.workers >= 0,
-        "run.steps, and all intervals: 1 or more": min(
-            run.steps, run.log_every, run.validate_every, run.checkpoint_every, run.keep,
-            loss.r1_every, loss.path_every, loss.path_shrink,
-        ) >= 1,
-        "loss.pixel_weight and the other weights: 0 or more, one of them over 0": _weights_make_sense(loss),
-        "optimiser.encoder_lr, decoder_lr, discriminator_lr: 0 or more": min(
-            optimiser.encoder_lr, optimiser.decoder_lr, optimiser.discriminator_lr
-        ) >= 0,
-        "optimiser.ema_decay, betas: in 0..1": all(
-            0 <= value < 1 for value in (optimiser.ema_decay, *optimiser.betas)
-        ),
-        "model.freeze: not all parts": set(model.freeze) != set(typing.get_args(Part)),
-    }  # fmt: skip
-    broken = [rule for rule, holds in rules.items() if not holds]
-    if broken:
-        raise InvalidOptionError(f"expected {'; '.join(broken)}. Change the configuration")
-
-
-def _weights_make_sense(loss: LossOptions) -> bool:
-    names = [f.name for f in dataclasses.fields(loss) if f.name.endswith("_weight")]
-    weights = [getattr(loss, name) for name in names if name != "path_weight"]
-    return min(*weights, loss.path_weight, loss.r1_gamma) >= 0 and max(weights) > 0

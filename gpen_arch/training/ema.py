@@ -10,8 +10,8 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
 
     Early on a constant decay would keep the random start for long; see :func:`decay_at`.
     """
-    targets, sources = list(average.parameters()), list(network.parameters())
-    torch._foreach_lerp_(targets, sources, 1 - decay)
+    for target, source in zip(average.parameters(), network.parameters(), strict=True):
+        target.lerp_(source, 1 - decay)
 
 
 def decay_at(step: int, decay: float) -> float:

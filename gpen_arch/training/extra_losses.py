@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ class IdentityLoss(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, restored: Tensor, truth: Tensor) -> Tensor:
+    def forward(self, restored: Tensor, truth: Tensor, rng: np.random.Generator) -> Tensor:
         with torch.no_grad():
             wanted = self.network(identity_crop(truth))
         found = self.network(identity_crop(restored))
@@ -31,14 +32,18 @@ class IdentityLoss(nn.Module):
 
 
 class PerceptualLoss(nn.Module):
-    """LPIPS of two (B, 3, S, S) in -1..1."""
+    """LPIPS of two (B, 3, S, S) in -1..1, of a random square of ``crop`` pixels (0: of all)."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, crop: int = 0) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.crop = network, crop
 
-    def forward(self, restored: Tensor, truth: Tensor) -> Tensor:
-        return self.network(restored, truth).mean()
+    def forward(self, restored: Tensor, truth: Tensor, rng: np.random.Generator) -> Tensor:
+        side = min(self.crop or truth.shape[-1], truth.shape[-1])
+        # One place for the whole batch, so that it does not depend on how the batch is shared.
+        top, left = (int(place) for place in rng.integers(0, truth.shape[-1] - side + 1, 2))
+        rows, columns = slice(top, top + side), slice(left, left + side)
+        return self.network(restored[:, :, rows, columns], truth[:, :, rows, columns]).mean()
 
 
 def load_extra_losses(
@@ -59,5 +64,6 @@ def load_extra_losses(
     if options.perceptual_weight:
         backbone: Literal["alex", "vgg"] = options.perceptual
         network = load_lpips(backbone, path=known.get(backbone), folders=folders)
-        found["perceptual"] = (options.perceptual_weight, PerceptualLoss(network).to(device))
+        loss = PerceptualLoss(network, options.perceptual_crop).to(device)
+        found["perceptual"] = (options.perceptual_weight, loss)
     return found

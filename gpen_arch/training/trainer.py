@@ -243,6 +243,7 @@ class Trainer:
             return asked
         flag = torch.tensor(float(asked), device=self.accelerator.device)
         total = self.accelerator.reduce(flag, reduction="sum")
+        assert isinstance(total, Tensor)
         return bool(total > 0)
 
     def _share(self) -> Share:

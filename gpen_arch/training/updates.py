@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 PATH_DECAY = 0.01
 PATH_STREAM = 0xFA78
 Scalars = dict[str, Tensor]
-PictureLoss = Callable[[Tensor, Tensor], Tensor]
-"""(restored, truth), both (B, 3, S, S) in -1..1, to a scalar."""
+CHOICE_STREAM = 0xC409
+PictureLoss = Callable[[Tensor, Tensor, np.random.Generator], Tensor]
+"""(restored, truth), both (B, 3, S, S) in -1..1, and the step's chance, to a scalar."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,10 @@ class Updates:
         if options.gradient_weight:
             value = losses.gradient_loss(restored, truth)
             found["gradient"] = (options.gradient_weight, value)
+        rng = generator_for(self.config.run.seed, self.state.step, CHOICE_STREAM)
         for name, (weight, function) in self.extra.items():
-            found[name] = (weight, function(restored, truth))
+            with self.accelerator.autocast():
+                found[name] = (weight, function(restored, truth, rng).float())
         return found
 
     def _critic_losses(self, restored: Tensor, truth: Tensor) -> dict[str, tuple[float, Tensor]]:

@@ -1,0 +1,97 @@
+"""A StyleGAN2 prior in the decoder draws the prior's own pictures at first."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gpen_arch.errors import WeightsMismatchError
+from gpen_arch.networks.gpen import GPEN, ConstantInput, GPENConfig, ToRGB
+from gpen_arch.networks.layers import (
+    EqualLinear,
+    FusedLeakyReLU,
+    ModulatedConv2d,
+    PixelNorm,
+)
+from gpen_arch.training.priors import load_prior
+
+CONFIG = GPENConfig(img_resolution=16, style_dim=8, n_mlp=2, channel_multiplier=1, narrow=1 / 64)
+
+
+class PlainConv(nn.Module):
+    """StyleGAN2's styled convolution without its noise."""
+
+    def __init__(self, inputs: int, outputs: int, upsample: bool) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(inputs, outputs, 3, 8, upsample=upsample)
+        self.activate = FusedLeakyReLU(outputs)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        return self.activate(self.conv(x, w))
+
+
+class PlainStyleGAN2(nn.Module):
+    """The prior, 16 px, 8 channels throughout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [EqualLinear(8, 8, lr_multiplier=0.01, activate=True) for _ in range(2)]
+        self.style = nn.Sequential(PixelNorm(), *layers)
+        self.input = ConstantInput(8)
+        self.conv1 = PlainConv(8, 8, False)
+        self.to_rgb1 = ToRGB(8, 8, False)
+        self.convs = nn.ModuleList(PlainConv(8, 8, upsample) for upsample in (True, False) * 2)
+        self.to_rgbs = nn.ModuleList(ToRGB(8, 8, True) for _ in range(2))
+
+    def forward(self, z: Tensor) -> Tensor:
+        w = self.style(z)
+        x = self.conv1(self.input(len(z)), w)
+        image = self.to_rgb1(x, w)
+        for up, conv, to_rgb in zip(self.convs[::2], self.convs[1::2], self.to_rgbs, strict=True):
+            x = conv(up(x, w), w)
+            image = to_rgb(x, w, image)
+        return image
+
+
+def make_prior(path: Path) -> PlainStyleGAN2:
+    torch.manual_seed(0)
+    prior = PlainStyleGAN2()
+    for parameter in prior.parameters():
+        nn.init.normal_(parameter)
+    extra = {"noises.noise_0": torch.zeros(1, 1, 4, 4)}
+    save_file({**prior.state_dict(), **extra}, path)
+    return prior
+
+
+def test_the_decoder_draws_the_priors_pictures(tmp_path: Path) -> None:
+    prior = make_prior(tmp_path / "prior.safetensors")
+    network = GPEN(CONFIG)
+    load_prior(network, str(tmp_path / "prior.safetensors"))
+    z = torch.randn(2, 8)
+    latents = network.generator.style(z).unsqueeze(1).expand(-1, CONFIG.num_latents, -1)
+    features = [torch.randn(2, 8, side, side) for side in (4, 8, 16)]
+    torch.testing.assert_close(network.generator(latents, features), prior(z), atol=1e-4, rtol=1e-4)
+
+
+def test_the_encoder_can_still_learn(tmp_path: Path) -> None:
+    make_prior(tmp_path / "prior.safetensors")
+    network = GPEN(CONFIG)
+    load_prior(network, str(tmp_path / "prior.safetensors"))
+    network(torch.randn(1, 3, 16, 16)).square().sum().backward()
+    gradient = network.get_parameter("generator.convs.1.conv.weight").grad
+    assert gradient is not None
+    assert float(gradient[:, :, 8:].abs().max()) > 0
+
+
+def test_a_prior_of_another_size_is_refused(tmp_path: Path) -> None:
+    make_prior(tmp_path / "prior.safetensors")
+    larger = GPENConfig(
+        img_resolution=32, style_dim=8, n_mlp=2, channel_multiplier=1, narrow=1 / 64
+    )
+    with pytest.raises(WeightsMismatchError, match="missing"):
+        load_prior(GPEN(larger), str(tmp_path / "prior.safetensors"))
+    wider = GPENConfig(img_resolution=16, style_dim=8, n_mlp=2, channel_multiplier=1, narrow=1 / 32)
+    with pytest.raises(WeightsMismatchError, match="to fit"):
+        load_prior(GPEN(wider), str(tmp_path / "prior.safetensors"))
