@@ -102,7 +102,7 @@ class LossOptions:
             part of the batch that it looks at (1 / path_shrink).
     """
 
-    pixel: Literal["l1", "smooth_l1", "charbonnier", "l2"] = "l1"
+    pixel: Literal["l1", "smooth_l1", "charbonnier", "l2", "psnr"] = "l1"
     pixel_weight: float = 1.0
     frequency_weight: float = 0.0
     gradient_weight: float = 0.0

@@ -8,16 +8,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHARBONNIER_EPS = 1e-3
+PEAK = 2.0
+"""The range of pictures in -1..1."""
+PSNR_EPS = 1e-6
 
 
 def pixel_loss(kind: str, restored: Tensor, truth: Tensor) -> Tensor:
-    """Mean difference of two (B, 3, S, S): ``l1``, ``smooth_l1``, ``charbonnier`` or ``l2``."""
+    """Mean difference of two (B, 3, S, S): l1, smooth_l1, charbonnier, l2, or psnr.
+
+    ``psnr`` is the negative mean PSNR in dB (as NAFNet, Chen et al., ECCV 2022, trains): every
+    face counts alike, however badly it is degraded.
+    """
     if kind == "l1":
         return F.l1_loss(restored, truth)
     if kind == "smooth_l1":
         return F.smooth_l1_loss(restored, truth)
     if kind == "l2":
         return F.mse_loss(restored, truth)
+    if kind == "psnr":
+        error = (restored - truth).square().mean(dim=(1, 2, 3))
+        return 10 * (error / PEAK**2 + PSNR_EPS).log10().mean()
     return ((restored - truth).square() + CHARBONNIER_EPS**2).sqrt().mean()
 
 

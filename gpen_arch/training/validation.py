@@ -47,7 +47,7 @@ class Validator:
         """All (degraded, truth), 8-bit, (N, 3, S, S), kept on the CPU."""
         if self._pairs is None:
             items = [self.faces.item(index, 0) for index in range(self.count)]
-            degraded = torch.stack([item["lq"] for item in items]).mul_(255).byte()
+            degraded = torch.stack([item["lq"] for item in items]).mul_(255).round_().byte()
             truth = torch.stack([item["hq"] for item in items]).mul_(255).round_().byte()
             self._pairs = degraded, truth
         return self._pairs
