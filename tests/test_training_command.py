@@ -135,6 +135,9 @@ def test_gan_losses_by_hand() -> None:
     zero = torch.zeros(3, 1)
     assert float(losses.adversarial_loss(zero)) == pytest.approx(np.log(2))
     assert float(losses.discriminator_loss(zero, zero)) == pytest.approx(2 * np.log(2))
+    features = [torch.zeros(2, 3, 4, 4), torch.zeros(2, 5, 2, 2)]
+    moved = [torch.full_like(feature, 0.25) for feature in features]
+    assert float(losses.feature_matching_loss(moved, features)) == pytest.approx(0.5)
     real = torch.randn(2, 3, 4, 4, requires_grad=True)
     scores = (real * 2).sum(dim=(1, 2, 3))
     assert float(losses.r1_penalty(scores, real)) == pytest.approx(4 * 48)

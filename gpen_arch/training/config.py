@@ -93,7 +93,7 @@ class LossOptions:
         frequency_weight: L1 between Fourier coefficients, for sharper pictures without a GAN.
         gradient_weight: L1 between differences of neighbouring pixels.
         adversarial_weight: the non-saturating loss.
-        feature_weight: L1 between the discriminator's features (GPEN, equation 5; paper: 0.02).
+        feature_weight: distance of the discriminator's features (GPEN, equation 5; paper: 0.02).
         identity_weight: 1 - cosine of ArcFace features.
         perceptual, perceptual_weight: LPIPS, and by which backbone.
         perceptual_crop: side of the random square that it looks at, pixels; 0 is all.

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHARBONNIER_EPS = 1e-3
+FEATURE_EPS = 1e-12
 PEAK = 2.0
 """The range of pictures in -1..1."""
 PSNR_EPS = 1e-6
@@ -57,8 +58,15 @@ def adversarial_loss(fake_scores: Tensor) -> Tensor:
 
 
 def feature_matching_loss(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Mean L1 between the discriminator's features, summed over blocks (GPEN, equation 5)."""
-    parts = [F.l1_loss(f.float(), r.detach().float()) for f, r in zip(fake, real, strict=True)]
+    """Distance between the discriminator's features, summed over blocks (GPEN, equation 5).
+
+    The paper's norm of a block, divided by the root of its size: so its weight means the same at
+    every resolution and width.
+    """
+    parts = []
+    for one, other in zip(fake, real, strict=True):
+        squares = (one.float() - other.detach().float()).square().flatten(1)
+        parts.append((squares.mean(dim=1) + FEATURE_EPS).sqrt().mean())
     return torch.stack(parts).sum()
 
 
