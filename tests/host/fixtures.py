@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -25,13 +26,21 @@ TINY_UPSCALER = "tiny-rrdb-x2.pth"
 @pytest.fixture(scope="session")
 def host_dir() -> Path:
     """Where ``tests/host/setup_host.sh`` put ComfyUI."""
-    named = os.environ.get("GPEN_HOST_DIR")
+    named = os.environ.get("GPEN_HOST_DIR", "")
     if not named:
-        pytest.skip("needs a ComfyUI: run tests/host/setup_host.sh DIR ui, set GPEN_HOST_DIR=DIR")
+        skip_or_fail("run tests/host/setup_host.sh DIR ui, and set GPEN_HOST_DIR=DIR")
     folder = Path(named).resolve()
     if not (folder / "ComfyUI" / "main.py").is_file():
-        pytest.skip(f"needs a ComfyUI: none in {folder} (GPEN_HOST_DIR); run setup_host.sh again")
+        skip_or_fail(f"none in {folder} (GPEN_HOST_DIR): run tests/host/setup_host.sh DIR ui")
     return folder
+
+
+def skip_or_fail(advice: str) -> NoReturn:
+    """Skip for want of a host; fail where everything must be there."""
+    reason = f"needs a ComfyUI server: {advice}"
+    if os.environ.get("GPEN_REQUIRE_ASSETS"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

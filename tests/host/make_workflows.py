@@ -1,6 +1,7 @@
-"""Writes ``example_workflows/*.json``: graphs.py, loaded into the real page and saved by it.
+"""Writes ``example_workflows/``: graphs.py, loaded into the real page and saved by it.
 
-``python -m tests.host.make_workflows URL HOST_DIR``, with a server that has the pack running.
+``python -m tests.host.make_workflows URL HOST_DIR``, with a server that has the pack and the
+detector, and a portrait as ``input/example.png``; the thumbnails show that run.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from .graphs import WORKFLOWS, to_ui
+from PIL import Image
+
+from .graphs import UPSCALER, WORKFLOWS, to_ui
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,14 +36,25 @@ def use_page(url: str, host_dir: Path, steps: list[dict[str, Any]]) -> dict[str,
 def main(url: str, host_dir: str) -> None:
     with urllib.request.urlopen(f"{url}/object_info") as answer:
         infos = json.load(answer)
-    steps: list[dict[str, Any]] = []
-    for workflow in WORKFLOWS:
-        steps += [{"load": to_ui(workflow, infos)}, {"serialize": True}]
-    saved = use_page(url, Path(host_dir), steps)["results"][1::2]
-    for workflow, document in zip(WORKFLOWS, saved, strict=True):
-        path = ROOT / "example_workflows" / f"{workflow.name}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    with TemporaryDirectory() as folder:
+        shot = Path(folder) / "page.png"
+        for workflow in WORKFLOWS:
+            document = to_ui(workflow, infos)
+            path = ROOT / "example_workflows" / f"{workflow.name}.json"
+            steps: list[dict[str, Any]] = [{"load": document}, {"serialize": True}]
+            if "checkpoint" not in workflow.blocks:  # what runs without a download
+                runnable = json.dumps(document).replace(UPSCALER, "lanczos (no model)")
+                steps += [{"load": json.loads(runnable)}, {"run": 300}]
+            answer = use_page(url, Path(host_dir), [*steps, {"graph_shot": str(shot)}])
+            saved = json.dumps(answer["results"][1], indent=1)
+            path.write_text(saved + "\n", encoding="utf-8")
+            _thumbnail(shot, path.with_suffix(".jpg"))
+
+
+def _thumbnail(shot: Path, target: Path) -> None:
+    picture = Image.open(shot).convert("RGB")
+    picture.thumbnail((640, 640), Image.Resampling.LANCZOS)
+    picture.save(target, quality=85)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Runs in the host's own Python, which has playwright: ``page.py URL STEPS.json``. A step is one of
 ``{"load": workflow}``, ``{"open": file}``, ``{"run": seconds}``, ``{"prompt": true}``,
-``{"serialize": true}``, ``{"screenshot": file}``, ``{"help": node_type}``; the results come as one
-JSON list on the last line, with what the page complained about under ``errors``.
+``{"serialize": true}``, ``{"screenshot": file}``, ``{"graph_shot": file}``, ``{"help": node_type}``;
+the results come as one JSON list on the last line, with what the page complained about under ``errors``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Workflow.Persist": False,
     "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.Minimap.Visible": False,
 }
 READY = """() => window.app?.vueAppReady && window.app?.graph
   && Object.keys(window.LiteGraph?.registered_node_types ?? {}).includes('GPEN_PasteBack')"""
@@ -35,6 +36,16 @@ END = """seconds => Promise.race([window.__end,
   new Promise(done => setTimeout(() => done({ type: 'timeout' }), seconds * 1000))])"""
 IMAGES = """() => Object.fromEntries(app.graph._nodes.filter(n => n.imgs?.length)
   .map(n => [n.type, n.imgs.length]))"""
+
+GRAPH_BOX = """() => {
+  const { scale, offset } = app.canvas.ds, edge = 12
+  const frame = app.canvas.canvas.getBoundingClientRect()
+  const corners = app.graph._nodes.map(n => [n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0],
+    n.pos[1] + n.size[1]])
+  const at = (i, pick) => pick(...corners.map(c => c[i]))
+  return [[at(0, Math.min), 0], [at(1, Math.min), 1], [at(2, Math.max), 0], [at(3, Math.max), 1]]
+    .map(([value, axis], i) => (value + offset[axis]) * scale
+      + (axis ? frame.top : frame.left) + (i < 2 ? -edge : edge)) }"""
 
 
 def load(page: Page, workflow: dict[str, Any]) -> list[str]:
@@ -72,7 +83,8 @@ def prompt(page: Page) -> dict[str, Any]:
 
 
 def serialize(page: Page) -> dict[str, Any]:
-    return page.evaluate("() => app.graph.serialize()")
+    # Through text, as the page's own export: playwright would turn absent values into null.
+    return json.loads(page.evaluate("() => JSON.stringify(app.graph.serialize())"))
 
 
 def screenshot(page: Page, path: str) -> str:
@@ -80,6 +92,15 @@ def screenshot(page: Page, path: str) -> str:
     page.keyboard.press(".")  # fit the view
     page.wait_for_timeout(1200)
     page.screenshot(path=path, **({"type": "jpeg", "quality": 85} if path.endswith("jpg") else {}))
+    return path
+
+
+def graph_shot(page: Page, path: str) -> str:
+    """A picture of the graph alone, without the page's bars."""
+    screenshot(page, path)
+    left, top, right, bottom = page.evaluate(GRAPH_BOX)
+    box = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    page.screenshot(path=path, clip=box)
     return path
 
 
@@ -99,6 +120,7 @@ STEPS = {
     "prompt": lambda page, _: prompt(page),
     "serialize": lambda page, _: serialize(page),
     "screenshot": screenshot,
+    "graph_shot": graph_shot,
     "help": node_help,
 }
 
@@ -112,11 +134,12 @@ def main(url: str, steps_file: str) -> None:
     errors: list[str] = []
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
-        context = browser.new_context(viewport={"width": 1680, "height": 900})
+        context = browser.new_context(viewport={"width": 1680, "height": 800})
         # Nothing but the server under test is asked for anything.
         here = urlsplit(url).netloc
         context.route(lambda asked: urlsplit(asked).netloc != here, lambda route: route.abort())
         page = context.new_page()
+        page.add_init_script("localStorage.setItem('vueNodesBannerDismissed', 'true')")
         page.on("pageerror", lambda error: errors.append(str(error)[:300]))
         page.goto(url, wait_until="domcontentloaded")
         page.wait_for_function(READY, timeout=90_000)
@@ -124,6 +147,7 @@ def main(url: str, steps_file: str) -> None:
         for step in json.loads(Path(steps_file).read_text()):
             ((name, argument),) = step.items()
             results.append(STEPS[name](page, argument))
+            errors += page.locator(".p-toast-message-content").all_inner_texts()
         browser.close()
     print(json.dumps({"results": results, "errors": errors}))
 

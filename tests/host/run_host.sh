@@ -1,7 +1,7 @@
 #!/bin/bash
 # run_host.sh DIR BASE PORT [ui]: the server of the ComfyUI in DIR, on 127.0.0.1. BASE holds
 # custom_nodes/ (link the pack there), models/, input/ and output/. HOST_CORE names another core's
-# tree to run with the same packages; HOST_PATH is put before everything on PYTHONPATH.
+# tree to run with the same packages, HOST_ARGUMENTS more arguments.
 dir=$(realpath "$1"); base=$(realpath -m "$2"); port=$3; ui=${4:-}
 mkdir -p "$base"/{custom_nodes,models,input,output,temp,user}
 front=()
@@ -12,4 +12,5 @@ fi
 cd "${HOST_CORE:-$dir/ComfyUI}" || exit 1
 export PYTHONPATH="$dir/shim"
 exec "$dir/venv/bin/python" main.py --cpu --listen 127.0.0.1 --port "$port" --disable-auto-launch \
-  --disable-api-nodes --base-directory "$base" --database-url sqlite:///:memory: "${front[@]}"
+  --disable-api-nodes --base-directory "$base" --database-url sqlite:///:memory: "${front[@]}" \
+  ${HOST_ARGUMENTS:-}  # words on purpose
