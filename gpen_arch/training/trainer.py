@@ -173,9 +173,9 @@ class Trainer:
         run, step = self.config.run, self.state.step
         if step % run.log_every == 0:
             self._log(self._means(scalars), seconds)
-        if step % run.validate_every == 0:
+        if step % run.validate_every == 0 or step == run.steps:
             self._validate()
-        if step % run.checkpoint_every == 0:
+        if step % run.checkpoint_every == 0 or step == run.steps:
             self._save()
 
     def _means(self, scalars: Scalars) -> dict[str, float]:
@@ -230,9 +230,8 @@ class Trainer:
         export_weights(self.folder.weights / name, self.state.average.state_dict(), torch.float32)
 
     def _finish(self) -> None:
+        """Save what a stop would lose."""
         last = self.folder.checkpoints.last()
-        if self.state.step % self.config.run.validate_every:
-            self._validate()
         if last is None or read_step(last) != self.state.step:
             self._save()
 
