@@ -12,7 +12,7 @@ from ..gpen_arch.faces import load_detector
 from ..gpen_arch.inference import prepare_for_inference
 from ..gpen_arch.loading import load_gpen, load_upscaler
 from . import host, weights
-from .sockets import FaceDetectorSocket, GPENModelSocket, check_choice, declare
+from .sockets import FaceDetectorSocket, GPENModelSocket, check_choices, declare
 
 DTYPES = ("auto", "fp32", "fp16", "bf16")
 DETECTORS = ("retinaface_mobile0.25", "retinaface_resnet50")
@@ -29,6 +29,19 @@ def if_missing_input() -> io.Combo.Input:
             "What to do when the file is not on this machine. download: fetch it if its contents "
             "are pinned by a hash (never when GPEN_OFFLINE or HF_HUB_OFFLINE is set). error: stop "
             "and say where to get it and where to put it."
+        ),
+    )
+
+
+def dtype_input() -> io.Combo.Input:
+    """The precision of a network."""
+    return io.Combo.Input(
+        "dtype",
+        options=list(DTYPES),
+        default="auto",
+        tooltip=(
+            "Precision of the calculation. auto: the fastest that is safe on this device. Choose "
+            "fp32 for results that are equal on every machine."
         ),
     )
 
@@ -58,10 +71,10 @@ def open_detector(name: str, if_missing: str) -> host.Hosted:
     return _open_detector(weights.find(name, "detection", if_missing))
 
 
-def open_upscaler(model: str, if_missing: str) -> host.Hosted:
+def open_upscaler(model: str, dtype: str, if_missing: str) -> host.Hosted:
     """Load an RRDBNet upscaler and hand it to the model manager."""
     found = weights.find(model, "upscaling", if_missing)
-    return _open_upscaler(found, host.choose_dtype("auto"))
+    return _open_upscaler(found, host.choose_dtype(dtype))
 
 
 # Nodes that load by name would read the file again on every run; `Found` changes with the file,
@@ -101,15 +114,7 @@ class LoadGPENModel(io.ComfyNode):
             ),
             inputs=[
                 gpen_model_input(),
-                io.Combo.Input(
-                    "dtype",
-                    options=list(DTYPES),
-                    default="auto",
-                    tooltip=(
-                        "Precision of the network. auto: the fastest that is safe on this device. "
-                        "Choose fp32 for results that are equal on every machine."
-                    ),
-                ),
+                dtype_input(),
                 if_missing_input(),
             ],
             outputs=[
@@ -125,14 +130,9 @@ class LoadGPENModel(io.ComfyNode):
     def validate_inputs(cls, model: str, dtype: str, if_missing: str) -> bool | str:
         # `model` is accepted whatever it names: a shared workflow must open where the file is
         # not installed, and say at run time what is missing.
-        for name, value, allowed in (
-            ("dtype", dtype, DTYPES),
-            ("if_missing", if_missing, weights.IF_MISSING),
-        ):
-            verdict = check_choice(name, value, allowed)
-            if verdict is not True:
-                return verdict
-        return True
+        return check_choices(
+            ("dtype", dtype, DTYPES), ("if_missing", if_missing, weights.IF_MISSING)
+        )
 
     @classmethod
     def fingerprint_inputs(cls, model: str | None = None, dtype: str = "", **others: Any) -> str:
@@ -169,10 +169,10 @@ class LoadFaceDetector(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, detector_name: str, if_missing: str) -> bool | str:
-        verdict = check_choice("detector_name", detector_name, DETECTORS)
-        if verdict is not True:
-            return verdict
-        return check_choice("if_missing", if_missing, weights.IF_MISSING)
+        return check_choices(
+            ("detector_name", detector_name, DETECTORS),
+            ("if_missing", if_missing, weights.IF_MISSING),
+        )
 
     @classmethod
     def fingerprint_inputs(cls, detector_name: str | None = None, **others: Any) -> str:

@@ -22,7 +22,7 @@ from ..gpen_arch.pipeline import (
 from ..gpen_arch.progress import ProgressCallback
 from . import host, loaders, memory, tensors, upscale, weights
 from .restore import automatic_batch, strength_input
-from .sockets import FaceDetectorSocket, GPENModelSocket, check_choice, declare, expect
+from .sockets import FaceDetectorSocket, GPENModelSocket, check_choices, declare, expect
 
 SCALES = ("1", "2")
 # Where each stage ends on the progress bar; restoring and upscaling take nearly all the time.
@@ -54,6 +54,7 @@ class PortraitEnhance(io.ComfyNode):
                 strength_input(),
                 loaders.detector_input(),
                 upscale.upscaler_input("upscaler"),
+                loaders.dtype_input(),
                 loaders.if_missing_input(),
                 GPENModelSocket.Input(
                     "gpen_model",
@@ -94,17 +95,20 @@ class PortraitEnhance(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, model: str, scale: str, detector_name: str, upscaler: str, if_missing: str
+        cls,
+        model: str,
+        scale: str,
+        detector_name: str,
+        upscaler: str,
+        dtype: str,
+        if_missing: str,
     ) -> bool | str:
-        for name, value, allowed in (
+        return check_choices(
             ("scale", scale, SCALES),
             ("detector_name", detector_name, loaders.DETECTORS),
+            ("dtype", dtype, loaders.DTYPES),
             ("if_missing", if_missing, weights.IF_MISSING),
-        ):
-            verdict = check_choice(name, value, allowed)
-            if verdict is not True:
-                return verdict
-        return True
+        )
 
     @classmethod
     def fingerprint_inputs(
@@ -130,20 +134,21 @@ class PortraitEnhance(io.ComfyNode):
         strength: float,
         detector_name: str,
         upscaler: str,
+        dtype: str,
         if_missing: str,
         gpen_model: host.Hosted | None = None,
         detector: host.Hosted | None = None,
         upscale_model: Any = None,
     ) -> io.NodeOutput:
         picture = tensors.read_image(image)
-        gpen = gpen_model or loaders.open_gpen(model, "auto", if_missing)
+        gpen = gpen_model or loaders.open_gpen(model, dtype, if_missing)
         gpen = expect(gpen, host.Hosted, "gpen_model", "Load GPEN Model")
         finder = detector or loaders.open_detector(detector_name, if_missing)
         finder = expect(finder, host.Hosted, "detector", "Load Face Detector")
         background = upscaler if scale != "1" else upscale.NO_NETWORK
         with ExitStack() as stack:
             ready = stack.enter_context(
-                upscale.upscaler_in_use(background, if_missing, upscale_model, 0)
+                upscale.upscaler_in_use(background, dtype, if_missing, upscale_model, 0)
             )
             stack.enter_context(
                 host.in_use(gpen, finder, activations=_activations(gpen, finder, picture))

@@ -40,6 +40,12 @@ def expect(value: object, kind: type[Value], name: str, source: str) -> Value:
     )
 
 
+def check_choices(*checks: tuple[str, object, tuple[str, ...]]) -> bool | str:
+    """:func:`check_choice` for several inputs: the first complaint, or true."""
+    verdicts = (check_choice(*check) for check in checks)
+    return next((verdict for verdict in verdicts if verdict is not True), True)
+
+
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> bool | str:
     """For ``validate_inputs``: true, or the sentence that the user sees. Links are not checked."""
     if value is None or value in choices:

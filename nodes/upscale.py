@@ -12,7 +12,7 @@ from torch import Tensor
 from ..gpen_arch.errors import InvalidOptionError
 from ..gpen_arch.upscaling import DEFAULT_HALO, Upscaler, resize_lanczos, upscale_image
 from . import host, loaders, memory, tensors, weights
-from .sockets import check_choice, declare
+from .sockets import check_choices, declare
 
 SCALE = 2
 NO_NETWORK = "lanczos (no model)"
@@ -70,6 +70,7 @@ class BackgroundUpscale(io.ComfyNode):
                 io.Image.Input("image", tooltip="A picture, or a batch of frames; alpha is kept."),
                 upscaler_input("model"),
                 tile_input(),
+                loaders.dtype_input(),
                 loaders.if_missing_input(),
                 upscale_model_socket(),
             ],
@@ -83,9 +84,11 @@ class BackgroundUpscale(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, model: str, if_missing: str) -> bool | str:
+    def validate_inputs(cls, model: str, dtype: str, if_missing: str) -> bool | str:
         # Any model name is accepted: see Load GPEN Model.
-        return check_choice("if_missing", if_missing, weights.IF_MISSING)
+        return check_choices(
+            ("dtype", dtype, loaders.DTYPES), ("if_missing", if_missing, weights.IF_MISSING)
+        )
 
     @classmethod
     def fingerprint_inputs(cls, model: str | None = None, **others: Any) -> str:
@@ -97,11 +100,12 @@ class BackgroundUpscale(io.ComfyNode):
         image: Tensor,
         model: str,
         tile: int,
+        dtype: str,
         if_missing: str,
         upscale_model: Any = None,
     ) -> io.NodeOutput:
         picture = tensors.read_image(image)
-        with upscaler_in_use(model, if_missing, upscale_model, tile) as upscaler:
+        with upscaler_in_use(model, dtype, if_missing, upscale_model, tile) as upscaler:
             if upscaler is None:
                 pixels = resize_lanczos(picture.pixels, SCALE)
             else:
@@ -131,7 +135,7 @@ def identity(model: str | None) -> str:
 
 @contextmanager
 def upscaler_in_use(
-    model: str, if_missing: str, descriptor: Any, tile: int
+    model: str, dtype: str, if_missing: str, descriptor: Any, tile: int
 ) -> Iterator[Upscaler | None]:
     """The upscaler to use, ready on the compute device; None where none is wanted."""
     if descriptor is not None:
@@ -141,7 +145,7 @@ def upscaler_in_use(
     elif model == NO_NETWORK:
         yield None
     else:
-        hosted = loaders.open_upscaler(model, if_missing)
+        hosted = loaders.open_upscaler(model, dtype, if_missing)
         described = Upscaler.of(hosted.network)
         with host.in_use(hosted, activations=_activations(described, tile)):
             yield Upscaler.of(hosted.network)

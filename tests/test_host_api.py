@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from gpen_arch.cli import main as gpen
 
 from .host.fixtures import TINY_GPEN, TINY_UPSCALER
 from .host.graphs import UPSCALER, WORKFLOWS, five_blocks
-from .host.server import Graph, HostError, Server, failure, read_picture
+from .host.server import PACK, Graph, HostError, Server, failure, read_picture
 
 pytestmark = pytest.mark.host
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +49,7 @@ def portrait(image: str = "face.png", **options: Any) -> Graph:
     graph = with_small_networks(five_blocks().api())
     graph[IMAGE]["inputs"]["image"] = image
     graph[MODEL_NODE]["inputs"].update(model=TINY_GPEN, dtype="fp32")
+    graph[UPSCALE]["inputs"]["dtype"] = "fp32"
     for key, value in options.items():
         (owner,) = (each for each in graph.values() if key in each["inputs"])
         owner["inputs"][key] = value
@@ -64,7 +66,8 @@ def test_every_node_is_there_and_no_import_failed(server: Server) -> None:
     infos = server.get("/object_info")
     assert {name for name in infos if name.startswith("GPEN_")} == NODES
     failed = [line for line in server.log.splitlines() if "IMPORT FAILED" in line]
-    assert all("nodes_audio" in line for line in failed)
+    others = os.environ.get("HOST_CORE") is not None  # that core's own parts may lack packages
+    assert all("nodes_audio" in line or (others and PACK not in line) for line in failed)
 
 
 def test_everything_that_a_user_sees_is_described(server: Server) -> None:
@@ -113,7 +116,7 @@ def test_examples_are_offered_with_a_thumbnail(server: Server, name: str) -> Non
         names for pack, names in server.get("/workflow_templates").items() if "gpen" in pack
     )
     assert name in offered
-    assert (ROOT / "example_workflows" / f"{name}.jpg").stat().st_size < 60_000
+    assert (ROOT / "example_workflows" / f"{name}.jpg").stat().st_size < 80_000
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.name)
@@ -189,6 +192,7 @@ def test_one_block_equals_the_five(server: Server) -> None:
                 strength=1.0,
                 detector_name="retinaface_mobile0.25",
                 upscaler=TINY_UPSCALER,
+                dtype="fp32",
                 if_missing="error",
             ),
             "4": node("SaveImage", images=["3", 0], filename_prefix="one"),
@@ -322,7 +326,7 @@ def test_wrong_types_are_refused_with_a_readable_message(server: Server) -> None
         ("strength", "much", "strength"),
     ):
         graph = portrait()
-        (owner,) = (name for name, each in graph.items() if key in each["inputs"])
+        owner = next(name for name, each in graph.items() if key in each["inputs"])
         graph[owner]["inputs"][key] = value
         with pytest.raises(HostError) as refused:
             server.queue(graph)

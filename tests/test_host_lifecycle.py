@@ -53,7 +53,7 @@ def upscaling() -> Graph:
     return {
         "1": node("LoadImage", image="group_7.jpg"),
         "2": node("GPEN_BackgroundUpscale", image=["1", 0], model=BIG_UPSCALER, tile=512,
-                  if_missing="error"),
+                  dtype="fp32", if_missing="error"),
         "3": node("SaveImage", images=["2", 0], filename_prefix="stopped"),
     }  # fmt: skip
 

@@ -89,8 +89,9 @@ def restore(image: Link, faces: Link, at: tuple[int, int]) -> Block:
 
 
 def upscale(image: Link, at: tuple[int, int]) -> Block:
-    inputs = {"image": image, "model": UPSCALER, "tile": 0, "if_missing": "download"}
-    return Block("GPEN_BackgroundUpscale", inputs, at, (300, 150))
+    inputs = {"image": image, "model": UPSCALER, "tile": 0, "dtype": "auto"}
+    inputs["if_missing"] = "download"
+    return Block("GPEN_BackgroundUpscale", inputs, at, (300, 170))
 
 
 def paste(background: Link, at: tuple[int, int]) -> Block:
@@ -247,6 +248,7 @@ def all_in_one() -> Workflow:
         "strength": 1.0,
         "detector_name": DETECTOR,
         "upscaler": UPSCALER,
+        "dtype": "auto",
         "if_missing": "download",
     }
     return Workflow(

@@ -2,8 +2,9 @@
 
 Runs in the host's own Python, which has playwright: ``page.py URL STEPS.json``. A step is one of
 ``{"load": workflow}``, ``{"open": file}``, ``{"run": seconds}``, ``{"prompt": true}``,
-``{"serialize": true}``, ``{"screenshot": file}``, ``{"graph_shot": file}``, ``{"help": node_type}``;
-the results come as one JSON list on the last line, with what the page complained about under ``errors``.
+``{"serialize": true}``, ``{"screenshot": file}``, ``{"graph_shot": file}`` and
+``{"help": node_type}``. The results come as one JSON object on the last line: ``results``, and what
+the page complained about as ``errors``.
 """
 
 from __future__ import annotations
