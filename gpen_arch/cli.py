@@ -7,10 +7,12 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from .benchmark import add_benchmark_command
 from .commands.degrade import add_degrade_command
 from .commands.evaluate import add_evaluate_command
 from .commands.restore import add_restore_command
 from .errors import GpenError
+from .inference import use_huge_pages
 from .weights.cli import add_weights_command
 
 USAGE_ERROR = 2
@@ -28,11 +30,13 @@ def build_parser() -> argparse.ArgumentParser:
     add_weights_command(subparsers)
     add_degrade_command(subparsers)
     add_evaluate_command(subparsers)
+    add_benchmark_command(subparsers)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 success, 1 some work failed, 2 cannot start, 130 interrupted."""
+    use_huge_pages()
     args = build_parser().parse_args(argv)
     level = logging.INFO if args.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(message)s")

@@ -1,0 +1,213 @@
+"""What is measured: networks with random weights (speed does not depend on their values)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+import torch
+from torch import Tensor
+
+from ..faces import Face, FaceDetector, FaceSet, align_faces, detect_faces, paste_faces
+from ..faces.detection import build_network
+from ..faces.geometry import face_template
+from ..faces.retinaface import RetinaFaceDetector
+from ..inference import prepare_for_inference
+from ..networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
+from ..pipeline import PortraitPipeline
+from ..restoration import FaceRestorer, RestoredFaces
+from .ceiling import ceiling_call, convolutions_of
+from .measure import Measurement, measure_in_turn
+from .peer import onnxruntime_call
+
+UPSCALER_INPUT = 256
+BFR_256 = {"channel_multiplier": 1, "narrow": 0.5}  # the published 256 network is a narrower one
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how to measure. ``picture`` is (height, width) of the enlarged picture."""
+
+    device: torch.device
+    dtypes: dict[str, torch.dtype]
+    sizes: tuple[int, ...] = (512,)
+    faces: int = 29
+    picture: tuple[int, int] = (1136, 2656)
+    runs: int = 5
+    peer: str | None = None
+    detector: RetinaFaceDetector | None = None
+
+    def measure(
+        self, calls: dict[str, Callable[[], object]], runs: int | None = None
+    ) -> dict[str, Measurement]:
+        with torch.inference_mode():
+            return measure_in_turn(calls, self.device, runs=runs or self.runs)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; ``ceiling`` and ``peer`` are measurements of the same run."""
+
+    name: str
+    dtype: str
+    images: int
+    ours: Measurement
+    gflop: float | None = None
+    ceiling: Measurement | None = None
+    peer: Measurement | None = None
+    note: str = ""
+
+
+def random_gpen(size: int, device: torch.device) -> GPEN:
+    config = GPENConfig(size, **BFR_256) if size == 256 else GPENConfig(size)
+    network = GPEN(config).eval().requires_grad_(False)
+    for name, parameter in network.named_parameters():
+        if name.endswith("noise.weight"):
+            parameter.fill_(0.1)
+    return network.to(device)
+
+
+def random_upscaler(device: torch.device) -> RRDBNet:
+    return RRDBNet(RRDBNetConfig(scale=2)).eval().requires_grad_(False).to(device)
+
+
+def random_detector(setting: Setting) -> RetinaFaceDetector:
+    """The detector of the setting, or RetinaFace ResNet-50 with random weights."""
+    if setting.detector is not None:
+        return setting.detector
+    network = build_network("resnet50").to_empty(device="cpu")
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.normal_(0.0, 0.01).abs_()
+    return RetinaFaceDetector(network.eval().to(setting.device), setting.device, torch.float32)
+
+
+def benchmark_gpen(setting: Setting) -> Iterator[Row]:
+    for size in setting.sizes:
+        network = random_gpen(size, setting.device)
+        x = torch.rand(1, 3, size, size, device=setting.device) * 2 - 1
+        yield from _benchmark_network(f"GPEN-{size}, one face", network, x, setting)
+
+
+def benchmark_rrdbnet(setting: Setting) -> Iterator[Row]:
+    network = random_upscaler(setting.device)
+    x = torch.rand(1, 3, UPSCALER_INPUT, UPSCALER_INPUT, device=setting.device)
+    yield from _benchmark_network(f"RealESRNet x2, {UPSCALER_INPUT} px", network, x, setting)
+
+
+def _benchmark_network(
+    name: str, network: GPEN | RRDBNet, x: Tensor, setting: Setting
+) -> Iterator[Row]:
+    convolutions = convolutions_of(network, tuple(x.shape))
+    calls: dict[str, Callable[[], object]] = {}
+    for label, dtype in setting.dtypes.items():
+        prepared = prepare_for_inference(network, dtype)
+        calls[label] = lambda prepared=prepared: prepared(x)
+        calls[f"{label} ceiling"] = ceiling_call(convolutions, setting.device, dtype)
+    if setting.peer == "onnxruntime":
+        calls["peer"] = onnxruntime_call(network, x)
+    del network  # the prepared networks do not need it
+    measured = setting.measure(calls)
+    gflop = sum(convolution.gflop for convolution in convolutions)
+    for label in setting.dtypes:
+        ceiling, peer = measured[f"{label} ceiling"], measured.get("peer")
+        yield Row(name, label, len(x), measured[label], gflop, ceiling, peer)
+
+
+def benchmark_detection(setting: Setting) -> Iterator[Row]:
+    detector = random_detector(setting)
+    height, width = setting.picture
+    image = torch.rand(1, 3, height, width, device=setting.device)
+    prepared = torch.rand(1, 3, height, width, device=setting.device) * 255 - 128
+    measured = setting.measure(
+        {
+            "all": lambda: detect_faces(image, detector, max_side=None),
+            "network": lambda: detector.network(prepared),
+        }
+    )
+    pairs = zip(measured["all"].seconds, measured["network"].seconds, strict=True)
+    ratios = sorted(whole / network - 1 for whole, network in pairs)
+    note = f"{100 * ratios[len(ratios) // 2]:+.1f} % over its network"
+    yield Row(f"detection, {width}x{height}", "fp32", 1, measured["all"], note=note)
+
+
+def benchmark_crop_and_paste(setting: Setting) -> Iterator[Row]:
+    height, width = setting.picture
+    image = torch.rand(1, 3, height, width, device=setting.device)
+    faces = planted_faces(setting.faces, setting.picture)
+    size = setting.sizes[0]
+    crops, transforms = align_faces(image, faces, size)
+    restored = RestoredFaces(faces, transforms, crops, crops)
+    measured = setting.measure(
+        {
+            "crop": lambda: align_faces(image, faces, size),
+            "paste": lambda: paste_faces(image, restored),
+        }
+    )
+    for name in measured:
+        title = f"{name} {setting.faces} faces, {width}x{height}"
+        yield Row(title, "fp32", setting.faces, measured[name])
+
+
+def benchmark_pipeline(setting: Setting) -> Iterator[Row]:
+    """The published example's work: detect, restore every face, double the picture, paste."""
+    height, width = (side // 2 for side in setting.picture)
+    image = torch.rand(1, 3, height, width, device=setting.device)
+    faces = planted_faces(setting.faces, (height, width))
+    detector = PlantedFaces(random_detector(setting), faces)
+    for label, dtype in setting.dtypes.items():
+        pipeline = random_pipeline(setting, dtype, detector)
+        pipeline(image[:, :, :64, :64])  # warms up; the whole picture would double the time
+        measured = setting.measure({label: lambda run=pipeline: run(image)}, runs=1)
+        title = f"whole picture, {setting.faces} faces, {width}x{height} x2"
+        yield Row(title, label, 1, measured[label])
+
+
+def random_pipeline(
+    setting: Setting, dtype: torch.dtype, detector: FaceDetector
+) -> PortraitPipeline:
+    gpen = prepare_for_inference(random_gpen(setting.sizes[0], setting.device), dtype)
+    upscaler = prepare_for_inference(random_upscaler(setting.device), dtype)
+    return PortraitPipeline(FaceRestorer(gpen), detector, upscaler)
+
+
+@dataclass(frozen=True)
+class PlantedFaces:
+    """A detector that does its work and then answers with faces that were given to it."""
+
+    detector: FaceDetector
+    faces: FaceSet
+
+    def __call__(self, images: Tensor, **options: object) -> list[list[Face]]:
+        self.detector(images)
+        return [list(self.faces.of_frame(frame)) for frame in range(len(images))]
+
+
+def planted_faces(count: int, picture: tuple[int, int]) -> FaceSet:
+    """Faces in a grid over a picture (height, width), as in a group photo, slightly turned."""
+    height, width = picture
+    columns = ceil(sqrt(count * width / height))
+    rows = ceil(count / columns)
+    side = min(width / columns, height / rows)
+    faces = []
+    for index in range(count):
+        row, column = divmod(index, columns)
+        corner = torch.tensor([(column + 0.5) * width / columns, (row + 0.5) * height / rows])
+        turn = torch.tensor(0.2 * (index % 5 - 2))
+        rotation = torch.stack((turn.cos(), -turn.sin(), turn.sin(), turn.cos())).reshape(2, 2)
+        points = (face_template(1024).float() / 1024 - 0.5) * side @ rotation.T + corner
+        x, y = corner.tolist()
+        box = (x - side / 4, y - side / 3, x + side / 4, y + side / 3)
+        landmarks = tuple((px, py) for px, py in points.tolist())
+        faces.append(Face(box, 0.99, landmarks))  # type: ignore[arg-type]
+    return FaceSet(tuple(faces), picture)
+
+
+CASES: dict[str, Callable[[Setting], Iterator[Row]]] = {
+    "gpen": benchmark_gpen,
+    "rrdbnet": benchmark_rrdbnet,
+    "detection": benchmark_detection,
+    "paste": benchmark_crop_and_paste,
+    "pipeline": benchmark_pipeline,
+}

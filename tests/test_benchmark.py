@@ -1,0 +1,133 @@
+"""The benchmark's own arithmetic, and that every case runs, on tiny sizes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpen_arch.benchmark import add_benchmark_command
+from gpen_arch.benchmark.cases import CASES, Row, Setting, planted_faces
+from gpen_arch.benchmark.ceiling import Convolution, ceiling_call, convolutions_of
+from gpen_arch.benchmark.measure import Measurement, measure_in_turn, peak_memory
+from gpen_arch.benchmark.report import table
+from gpen_arch.benchmark.scaling import SWEEPS, Limits, Point, plot
+from gpen_arch.errors import MissingDependencyError
+from gpen_arch.faces import align_faces, usable_landmarks
+from gpen_arch.networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
+
+CPU = torch.device("cpu")
+
+
+def tiny_setting() -> Setting:
+    dtypes = {"fp32": torch.float32}
+    return Setting(CPU, dtypes, sizes=(16,), faces=2, picture=(96, 128), runs=2)
+
+
+def test_convolutions_are_counted_without_computing_them() -> None:
+    with torch.device("meta"):
+        gpen, upscaler = GPEN(GPENConfig(512)), RRDBNet(RRDBNetConfig())
+    convolutions = convolutions_of(gpen, (1, 3, 512, 512))
+    # Encoder 8, first convolution and RGB, then two convolutions and an RGB a resolution.
+    assert len(convolutions) == 8 + 2 + 3 * 7
+    assert sum(each.gflop for each in convolutions) == pytest.approx(274.1, abs=0.1)
+    found = convolutions_of(upscaler, (1, 3, 256, 256))
+    assert sum(each.gflop for each in found) == pytest.approx(324.3, abs=0.1)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_gflop_counts_two_operations_a_tap(transposed: bool) -> None:
+    convolution = Convolution((1, 4, 9, 9), (4, 4, 3, 3), 2, 0, transposed)
+    positions = 9 * 9 if transposed else 4 * 4
+    assert convolution.gflop == pytest.approx(2e-9 * positions * 4 * 4 * 9)
+    ceiling_call([convolution, convolution], CPU, torch.float32)()
+
+
+def test_contestants_take_turns() -> None:
+    order: list[str] = []
+    calls = {name: lambda name=name: order.append(name) for name in "ab"}
+    measured = measure_in_turn(calls, CPU, runs=3)
+    assert "".join(order) == "ab" + "ababab"
+    assert len(measured["a"].seconds) == 3
+    assert Measurement((3.0, 1.0, 2.0)).median == 2.0
+    assert Measurement((3.0, 1.0, 2.0)).spread == (1.0, 3.0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+def test_peak_memory_sees_what_a_call_holds_and_lets_go() -> None:
+    peak = peak_memory(lambda: torch.ones(64 * 2**20 // 4), CPU)
+    assert peak is not None
+    assert 60 < peak < 90
+
+
+def test_planted_faces_can_be_cropped() -> None:
+    faces = planted_faces(29, (568, 1328))
+    assert len(faces) == 29
+    assert not any(usable_landmarks(face) for face in faces)
+    crops, _ = align_faces(torch.ones(1, 3, 568, 1328), faces, 32)
+    assert (crops > 0.99).float().mean() > 0.95  # inside the picture
+
+
+@pytest.mark.parametrize("case", ["gpen", "paste"])
+def test_cases_run(case: str) -> None:
+    rows = list(CASES[case](tiny_setting()))
+    assert rows
+    for row in rows:
+        assert len(row.ours.seconds) == 2
+        assert min(row.ours.seconds) > 0
+
+
+def test_table_has_one_line_a_row_and_the_ratios() -> None:
+    row = Row("net", "fp32", 1, Measurement((2.0,), 10.0), 8.0, Measurement((1.0,)), None, "note")
+    lines = table([row, row]).splitlines()
+    assert len(lines) == 4
+    assert len({len(line) for line in lines}) == 1
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    assert cells == ["net (note)", "fp32", "2.000", "2.000..2.000", "0.50", "4", "50 %", "", "10"]
+
+
+def test_command_writes_the_machine_and_every_run(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_benchmark_command(parser.add_subparsers())
+    path = tmp_path / "speed.json"
+    words = "benchmark --only paste --device cpu --size 16 --faces 1 --picture 64x48 --runs 1"
+    args = parser.parse_args([*words.split(), "--json", str(path)])
+    assert args.handler(args) == 0
+    data = json.loads(path.read_text())
+    assert data["machine"]["versions"]["torch"] == torch.__version__
+    assert [row["images"] for row in data["rows"]] == [1, 1]
+    assert args.picture == (48, 64)
+
+
+def test_a_bad_size_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_benchmark_command(parser.add_subparsers())
+    with pytest.raises(SystemExit):
+        parser.parse_args(["benchmark", "--picture", "big"])
+    assert "expected WIDTHxHEIGHT such as 2656x1136, found 'big'" in capsys.readouterr().err
+
+
+def test_a_missing_peer_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpen_arch.benchmark.peer import onnxruntime_call
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingDependencyError, match=r"\[benchmark\]"):
+        onnxruntime_call(torch.nn.Identity(), torch.zeros(1))
+
+
+@pytest.mark.parametrize("sweep", sorted(set(SWEEPS) - {"picture"}))
+def test_sweeps_double(sweep: str) -> None:
+    points = list(SWEEPS[sweep](tiny_setting(), Limits(faces=2)))
+    assert [point.x for point in points] == [1, 2]
+    assert all(point.seconds > 0 for point in points)
+
+
+def test_plot_is_a_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    points = [Point(sweep, x, x, 100.0 * x) for sweep in SWEEPS for x in (1.0, 2.0)]
+    plot(points, tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").read_bytes()[:4] == b"\x89PNG"
