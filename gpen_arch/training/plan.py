@@ -1,6 +1,5 @@
 """What a run would cost, measured: sizes, memory, seconds a step."""
 
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -131,6 +130,12 @@ def _synchronise(device: torch.device) -> None:
 def _peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        import psutil  # accelerate brings it
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
