@@ -1,4 +1,7 @@
-"""Nodes that find faces and choose among them."""
+"""The node that finds faces."""
+
+# ComfyUI calls a node by the names in its schema; its base class can only say **kwargs.
+# pyright: reportIncompatibleMethodOverride=false
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gpen_arch.faces import ORDERS, FaceSet, Order, detect_faces, parse_indices, select_faces
+from ..gpen_arch.faces import ORDERS, FaceSet, Order, detect_faces, select_faces
 from . import host, loaders, memory, tensors, weights
 from .drawing import box_mask, draw_faces
 from .sockets import (
@@ -158,118 +161,6 @@ class DetectFaces(io.ComfyNode):
             len(faces),
             ui=host.preview(preview, cls),
         )
-
-
-class SelectFaces(io.ComfyNode):
-    """Select Faces."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return declare(
-            "SelectFaces",
-            display_name="Select Faces",
-            search_aliases=("choose face", "pick face", "face index", "filter faces"),
-            description=(
-                "Keeps only some faces: by the numbers that Detect Faces draws, by size, or the "
-                "first few in an order. What is not selected stays as it is in the picture."
-            ),
-            inputs=[
-                FacesSocket.Input("faces", tooltip="From Detect Faces."),
-                io.String.Input(
-                    "indices",
-                    default="",
-                    placeholder="0, 2, 5-7",
-                    tooltip=(
-                        "Numbers of the faces to keep, as drawn in the preview: '0, 2, 5-7'. "
-                        "Empty keeps all."
-                    ),
-                ),
-                io.Int.Input(
-                    "min_size",
-                    default=0,
-                    min=0,
-                    max=16384,
-                    tooltip="Drop faces whose box has a shorter side (pixels) below this.",
-                ),
-                io.Int.Input(
-                    "max_size",
-                    default=0,
-                    min=0,
-                    max=16384,
-                    tooltip=(
-                        "Drop faces whose box has a shorter side (pixels) above this: they are "
-                        "often sharp already. 0 sets no limit."
-                    ),
-                ),
-                order_input(),
-                io.Int.Input(
-                    "keep",
-                    default=0,
-                    min=0,
-                    max=1000,
-                    tooltip=(
-                        "Of what is left, keep this many of each frame, first in 'order'. "
-                        "0 keeps all."
-                    ),
-                ),
-                io.Boolean.Input(
-                    "invert",
-                    default=False,
-                    label_on="drop the selected",
-                    label_off="keep the selected",
-                    tooltip="Give the faces that would have been dropped instead.",
-                ),
-            ],
-            outputs=[
-                FacesSocket.Output(
-                    "selected_faces",
-                    display_name="selected_faces",
-                    tooltip="The faces that are left, for Restore Faces.",
-                )
-            ],
-        )
-
-    @classmethod
-    def validate_inputs(cls, order: str) -> bool | str:
-        return check_choice("order", order, ORDERS)
-
-    @classmethod
-    def execute(
-        cls,
-        faces: FaceSet,
-        indices: str,
-        min_size: int,
-        max_size: int,
-        order: Order,
-        keep: int,
-        invert: bool,
-    ) -> io.NodeOutput:
-        detected = expect(faces, FaceSet, "faces", "Detect Faces")
-        selected = select_faces(
-            by_number(detected, indices),
-            min_size=min_size,
-            max_size=max_size or None,
-            order=order,
-            keep=keep or None,
-        )
-        if invert:
-            taken = {id(face) for face in selected}
-            selected = detected.with_faces(face for face in detected if id(face) not in taken)
-        return io.NodeOutput(selected)
-
-
-def by_number(faces: FaceSet, indices: str) -> FaceSet:
-    """The faces with these numbers in their frames, as the preview shows them; empty is all.
-
-    Before everything else: sizes and orders must not renumber what the user sees.
-    """
-    wanted = parse_indices(indices)
-    if not wanted:
-        return faces
-    numbered = (enumerate(faces.of_frame(frame)) for frame in range(faces.frames))
-    return faces.with_faces(
-        face for frame in numbered for number, face in frame if number in wanted
-    )
 
 
 def default_detector() -> host.Hosted:

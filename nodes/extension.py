@@ -5,11 +5,12 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import host
-from .detect import DetectFaces, SelectFaces
+from .detect import DetectFaces
 from .loaders import LoadFaceDetector, LoadGPENModel
 from .paste import PasteBack
 from .portrait import PortraitEnhance
 from .restore import RestoreFaces
+from .select import SelectFaces
 from .upscale import BackgroundUpscale
 
 

@@ -1,5 +1,8 @@
 """Nodes that load networks."""
 
+# ComfyUI calls a node by the names in its schema; its base class can only say **kwargs.
+# pyright: reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
 from functools import lru_cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..gpen_arch.inference import PreparedNetwork
+from ..gpen_arch.networks import GPENConfig
 
 GPEN_MAPS = 6  # for every face of a batch
 GPEN_PLANES = 12  # single float32 channels for every face: crops, results, their sums
@@ -20,8 +21,10 @@ MANY_FACES = 64  # as many as any batch has, where the number is not known yet
 _PIXELS_PER_PASS = 1 << 22  # of the detector
 
 
-def gpen_bytes(network: PreparedNetwork, faces: int) -> int:
-    """Activations of a GPEN network on a batch of faces."""
+def gpen_bytes(network: nn.Module, faces: int) -> int:
+    """Activations of a prepared GPEN network on a batch of faces."""
+    assert isinstance(network, PreparedNetwork)
+    assert isinstance(network.config, GPENConfig)
     size = network.config.img_resolution
     channels = GPEN_MAPS * network.config.channels(size) * network.dtype.itemsize
     return faces * size**2 * (channels + 4 * GPEN_PLANES)
@@ -38,12 +41,6 @@ def detector_bytes(name: str, height: int, width: int, frames: int) -> int:
     return 4 * pixels * DETECTOR_VALUES.get(name, max(DETECTOR_VALUES.values()))
 
 
-def faces_that_fit(network: PreparedNetwork, free: int, most: int) -> int:
+def faces_that_fit(network: nn.Module, free: int, most: int) -> int:
     """How many faces share a batch, given the bytes that are free: from one to ``most``."""
     return max(1, min(most, int(free * 0.8 // gpen_bytes(network, 1))))
-
-
-def weight_bytes(network: nn.Module) -> int:
-    """Bytes of a network's parameters and buffers."""
-    tensors = (*network.parameters(), *network.buffers())
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -1,5 +1,8 @@
 """The whole pipeline in one node."""
 
+# ComfyUI calls a node by the names in its schema; its base class can only say **kwargs.
+# pyright: reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
 import json

@@ -1,5 +1,8 @@
 """The node that restores faces."""
 
+# ComfyUI calls a node by the names in its schema; its base class can only say **kwargs.
+# pyright: reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
 from comfy_api.latest import io

@@ -1,5 +1,8 @@
 """The node that upscales everything that is no face."""
 
+# ComfyUI calls a node by the names in its schema; its base class can only say **kwargs.
+# pyright: reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -49,36 +49,34 @@ def visit(server: Server, host_dir: Path, tmp_path_factory: pytest.TempPathFacto
     text = text.replace(UPSCALER, "lanczos (no model)")
     (folder / "five.json").write_text(text)
     server.forget()
-    first = use_page(
-        server.url,
-        host_dir,
-        [
-            {"open": str(folder / "five.json")},
-            {"run": 240},
-            {"prompt": True},
-            {"screenshot": str(folder / "page.jpg")},
-        ],
-    )
-    (saved,) = (server.base / "output" / "page").glob("*.png")
-    examples = [ROOT / "example_workflows" / f"{workflow.name}.json" for workflow in WORKFLOWS]
-    steps = [{"open": str(saved)}, {"prompt": True}]
-    for path in examples:
+    steps: list[dict[str, Any]] = [
+        {"open": str(folder / "five.json")},
+        {"run": 240},
+        {"prompt": True},
+        {"screenshot": str(folder / "page.jpg")},
+        {"open": str(server.base / "output" / "page" / "portrait_00001_.png")},
+        {"prompt": True},
+    ]
+    for workflow in WORKFLOWS:
+        path = ROOT / "example_workflows" / f"{workflow.name}.json"
         steps += [{"open": str(path)}, {"prompt": True}]
-    second = use_page(server.url, host_dir, [*steps, *({"help": name} for name in sorted(NODES))])
-    results = second["results"]
+    examples = len(steps)
+    steps += [{"help": name} for name in sorted(NODES)]
+    answer = use_page(server.url, host_dir, steps)
+    results = answer["results"]
     wanted = os.environ.get("GPEN_SCREENSHOT")
     if wanted:
         shutil.copy(folder / "page.jpg", wanted)
     return Visit(
-        ran=first["results"][1],
-        run_types=first["results"][0],
-        run_prompt=first["results"][2],
-        reopened_types=results[0],
-        reopened_prompt=results[1],
-        example_prompts=results[3 : 2 * len(examples) + 2 : 2],
-        help_pages=results[2 * len(examples) + 2 :],
+        ran=results[1],
+        run_types=results[0],
+        run_prompt=results[2],
+        reopened_types=results[4],
+        reopened_prompt=results[5],
+        example_prompts=results[7:examples:2],
+        help_pages=results[examples:],
         screenshot=folder / "page.jpg",
-        errors=first["errors"] + second["errors"],
+        errors=answer["errors"],
     )
 
 
