@@ -11,6 +11,7 @@ from .benchmark import add_benchmark_command
 from .commands.degrade import add_degrade_command
 from .commands.evaluate import add_evaluate_command
 from .commands.restore import add_restore_command
+from .commands.train import add_train_command
 from .errors import GpenError
 from .inference import use_huge_pages
 from .weights.cli import add_weights_command
@@ -29,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_restore_command(subparsers)
     add_weights_command(subparsers)
     add_degrade_command(subparsers)
+    add_train_command(subparsers)
     add_evaluate_command(subparsers)
     add_benchmark_command(subparsers)
     return parser
