@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,23 @@ def bare(host_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     }
     with Server(host_dir, base, environment=environment) as running:
         yield running
+
+
+def test_the_watch_sees_what_it_is_there_for(host_dir: Path, tmp_path: Path) -> None:
+    code = (
+        "import socket\n"
+        "for reach in (lambda: socket.getaddrinfo('models.example', 443),\n"
+        "              lambda: socket.create_connection(('192.0.2.1', 443), timeout=0.1)):\n"
+        "    try:\n        reach()\n    except OSError:\n        pass\n"
+    )
+    environment = {
+        "PYTHONPATH": str(host_dir / "shim"),
+        "GPEN_WATCH_NETWORK": str(tmp_path / "log"),
+    }
+    subprocess.run([host_dir / "venv/bin/python", "-c", code], env=environment, check=True)
+    seen = (tmp_path / "log").read_text()
+    assert "models.example" in seen
+    assert "socket.connect 192.0.2.1" in seen
 
 
 def test_starting_with_nothing_is_silent(bare: Server) -> None:

@@ -9,6 +9,7 @@ the page complained about as ``errors``.
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import sys
@@ -57,12 +58,13 @@ def load(page: Page, workflow: dict[str, Any]) -> list[str]:
 
 def open_file(page: Page, path: str) -> list[str]:
     """Open a file as if it were dropped on the page."""
-    data = list(Path(path).read_bytes())
+    data = base64.b64encode(Path(path).read_bytes()).decode()
     page.evaluate("() => app.graph.clear()")
     page.evaluate(
         """async ([name, data]) => {
           const type = name.endsWith('.png') ? 'image/png' : 'application/json'
-          await app.handleFile(new File([new Uint8Array(data)], name, { type })) }""",
+          const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0))
+          await app.handleFile(new File([bytes], name, { type })) }""",
         [Path(path).name, data],
     )
     page.wait_for_timeout(500)
