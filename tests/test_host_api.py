@@ -171,6 +171,7 @@ def test_five_blocks_equal_the_command_line(server: Server, assets: Path, tmp_pa
     assert code == 0
     by_command = read_picture((tmp_path / "out.png").read_bytes())
     assert by_graph.shape == (1920, 2880, 3)
+    print(f"graph and command line differ by {levels_apart(by_graph, by_command)} of 255")
     assert levels_apart(by_graph, by_command) <= 1
     assert len(saved[RESTORE]["images"]) == 4  # the first crops are previewed
     report = json.loads((tmp_path / "report.json").read_text())
@@ -415,4 +416,5 @@ def test_memory_does_not_grow(server: Server) -> None:
         server.run(again)
         sizes.append(server.resident_bytes() / 2**20)
     slope = float(np.polyfit(range(len(sizes) - 3), sizes[3:], 1)[0])
+    print(f"resident memory: {sizes[3]:.0f} to {sizes[-1]:.0f} MB, {slope:.2f} MB a run")
     assert slope < 1.0, f"{slope:.2f} MB a run: {[round(size) for size in sizes]}"

@@ -66,7 +66,7 @@ class Server:
                 [*command, "ui"] if self.ui else command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": "2", **self.environment},
+                env={"OMP_NUM_THREADS": "2", **os.environ, **self.environment},
             )
         try:
             self._wait_until_ready()
