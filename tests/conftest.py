@@ -16,6 +16,9 @@ from .host.fixtures import host_dir, server  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Programs that run in the host's own Python; there is nothing to collect in them.
+collect_ignore_glob = ["host/*"]
+
 
 class _TorchvisionSchemas(importlib.abc.MetaPathFinder):
     """Lets a CUDA-built torchvision import beside a CPU torch; for tests only.
