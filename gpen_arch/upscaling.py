@@ -22,7 +22,7 @@ from .progress import ProgressCallback, ignore_progress
 SMALLEST_TILE = 128
 DEFAULT_HALO = 32
 TILE_STEP = 4  # tiles start where any network's pixel-unshuffle (by 1, 2 or 4) starts
-TILE_BUDGET = 512 * 2**20  # bytes of the widest feature maps of one tile
+TILE_BUDGET = 1536 * 2**20  # bytes of a tile's widest feature maps; small tiles are mostly halo
 WIDE_MAPS = 4  # how many maps of the output's size are alive at once
 
 
