@@ -120,6 +120,7 @@ def unwrap_state_dict(checkpoint: object, name: str = "checkpoint") -> dict[str,
 class Architecture:
     """One kind of network: how its keys look, and how to build it from them."""
 
+    kind: type[nn.Module]
     label: str
     signature: tuple[str, ...]
     build: Callable[[StateDict], nn.Module]
@@ -173,25 +174,27 @@ def _build_eqface_quality(state: StateDict) -> EQFaceQuality:
 
 
 ARCHITECTURES = (
-    Architecture("GPEN generator", ("generator.input.input", "ecd0.0.0.weight"), _build_gpen),
+    Architecture(GPEN, "GPEN generator", ("generator.input.input", "ecd0.0.0.weight"), _build_gpen),
     Architecture(
-        "GPEN discriminator", ("convs.0.0.weight", "final_conv.0.weight"), _build_discriminator
+        Discriminator,
+        "GPEN discriminator",
+        ("convs.0.0.weight", "final_conv.0.weight"),
+        _build_discriminator,
     ),
-    Architecture("RRDBNet", ("conv_first.weight", "body.0.rdb1.conv1.weight"), _build_rrdbnet),
     Architecture(
+        RRDBNet, "RRDBNet", ("conv_first.weight", "body.0.rdb1.conv1.weight"), _build_rrdbnet
+    ),
+    Architecture(
+        EQFaceBackbone,
         "EQFace backbone",
         ("input_layer.0.weight", "feature_layer.0.weight"),
         _build_eqface_backbone,
     ),
-    Architecture("EQFace quality head", ("qualtiy.0.weight",), _build_eqface_quality),
+    Architecture(
+        EQFaceQuality, "EQFace quality head", ("qualtiy.0.weight",), _build_eqface_quality
+    ),
 )
-LABELS: dict[type[nn.Module], str] = {
-    GPEN: "GPEN generator",
-    Discriminator: "GPEN discriminator",
-    RRDBNet: "RRDBNet",
-    EQFaceBackbone: "EQFace backbone",
-    EQFaceQuality: "EQFace quality head",
-}
+LABELS = {architecture.kind: architecture.label for architecture in ARCHITECTURES}
 
 
 def _count(state: StateDict, prefix: str) -> int:

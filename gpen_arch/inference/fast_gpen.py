@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..networks.gpen import GPEN, StyledConv, ToRGB
-from ..networks.layers import EqualConv2d, EqualLinear, FusedLeakyReLU, blur_kernel
+from ..networks.layers import PIXEL_NORM_EPS, EqualConv2d, EqualLinear, FusedLeakyReLU, blur_kernel
 from ..ops.bias_act import LEAKY_GAIN, LEAKY_SLOPE
 from ..ops.modulated_conv2d import DEMODULATION_EPS
 from .kernels import channels_last, channels_last_empty, conv_leaky_relu, row_chunks
@@ -63,7 +63,7 @@ class FastGPEN(nn.Module):
     def map(self, code: Tensor) -> Tensor:
         """The last feature (B, C, 4, 4) to the one latent (B, style_dim) that drives all layers."""
         x = F.leaky_relu_(self.final_linear(code.float().flatten(1)), LEAKY_SLOPE)
-        x = x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+        x = x * (x.square().mean(dim=1, keepdim=True) + PIXEL_NORM_EPS).rsqrt()
         for layer in self.mapping:
             x = F.leaky_relu_(layer(x), LEAKY_SLOPE)
         return x

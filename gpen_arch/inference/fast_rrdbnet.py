@@ -12,11 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..networks.rrdbnet import RESIDUAL_SCALE, RRDB, ResidualDenseBlock, RRDBNet
+from ..networks.rrdbnet import LEAKY_SLOPE, RESIDUAL_SCALE, RRDB, ResidualDenseBlock, RRDBNet
 from .kernels import channels_last, conv_leaky_relu
 from .precision import finite_
-
-LEAKY_SLOPE = 0.2
 
 
 class FastRRDBNet(nn.Module):

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LEAKY_SLOPE = 0.2
+from ..ops.bias_act import LEAKY_SLOPE
+
 CHUNK_BYTES = 1 << 21  # of one operand: a chunk's few operands stay in a core's cache
 
 
