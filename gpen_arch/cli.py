@@ -13,7 +13,7 @@ from .commands.evaluate import add_evaluate_command
 from .commands.restore import add_restore_command
 from .commands.train import add_train_command
 from .errors import GpenError
-from .inference import use_huge_pages
+from .inference import keep_activation_memory
 from .weights.cli import add_weights_command
 
 USAGE_ERROR = 2
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 success, 1 some work failed, 2 cannot start, 130 interrupted."""
-    use_huge_pages()
+    keep_activation_memory()
     args = build_parser().parse_args(argv)
     level = logging.INFO if args.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(message)s")

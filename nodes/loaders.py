@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from comfy_api.latest import io
+from torch import nn
 
 from ..gpen_arch.faces import load_detector
-from ..gpen_arch.inference import prepare_for_inference
+from ..gpen_arch.inference import PreparedNetwork, prepare_for_inference
 from ..gpen_arch.loading import load_gpen, load_upscaler
 from . import host, weights
 from .sockets import FaceDetectorSocket, GPENModelSocket, check_choices, declare
@@ -86,7 +87,7 @@ def open_upscaler(model: str, dtype: str, if_missing: str) -> host.Hosted:
 
 @lru_cache(maxsize=2)
 def _open_gpen(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
-    network = prepare_for_inference(load_gpen(found.checked()), dtype)
+    network = _prepared(load_gpen(found.checked()), dtype)
     return host.adopt(found.name, network, network, dtype)
 
 
@@ -98,8 +99,13 @@ def _open_detector(found: weights.Found) -> host.Hosted:
 
 @lru_cache(maxsize=2)
 def _open_upscaler(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
-    network = prepare_for_inference(load_upscaler(found.checked()), dtype)
+    network = _prepared(load_upscaler(found.checked()), dtype)
     return host.adopt(found.name, network, network, dtype)
+
+
+def _prepared(network: nn.Module, dtype: torch.dtype) -> PreparedNetwork:
+    """Made for where the manager will put it, though it still is where it was loaded."""
+    return prepare_for_inference(network, dtype, device=host.compute_device())
 
 
 class LoadGPENModel(io.ComfyNode):

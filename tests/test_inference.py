@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import gc
 import weakref
+from fractions import Fraction
+from operator import mul
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gpen_arch.errors import InvalidOptionError, UnsupportedModelError
 from gpen_arch.inference import cpu_has_bf16, prepare_for_inference, resolve_dtype
 from gpen_arch.inference.precision import bounded_style, bounded_weight
+from gpen_arch.inference.winograd import (
+    BAND_PIXELS,
+    F2,
+    F4,
+    MinimalFilter,
+    WinogradConv,
+    is_worthwhile,
+)
 from gpen_arch.loading import load_network
 from gpen_arch.networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
 
@@ -207,3 +218,63 @@ def test_dtype_names() -> None:
     assert resolve_dtype("cpu", "auto") is expected
     with pytest.raises(InvalidOptionError, match="expected auto, fp32, fp16, bf16, found 'half'"):
         resolve_dtype("cpu", "half")
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+@pytest.mark.parametrize(
+    "shape", [(2, 6, 8, 12), (1, 256, 32, 32), (1, 3, 4, 2048)], ids=["oblong", "wide", "one row"]
+)
+def test_winograd_is_the_convolution(
+    dtype: torch.dtype, tolerance: float, shape: tuple[int, ...]
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(shape, generator=generator).to(dtype)
+    weight = torch.randn(5, shape[1], 3, 3, generator=generator)
+    expected = F.conv2d(x.float(), weight, padding=1)
+    x = x.contiguous(memory_format=torch.channels_last)
+    actual = WinogradConv(weight, dtype)(x)
+    assert actual.is_contiguous(memory_format=torch.channels_last)
+    assert relative_error(actual, expected) <= tolerance
+
+
+def test_winograd_bands_join_without_a_seam() -> None:
+    """More rows than one band holds: every row is compared, those between bands too."""
+    x = torch.randn(1, 2, 64, 256, generator=torch.Generator().manual_seed(2))
+    assert x.shape[2] * x.shape[3] > 2 * BAND_PIXELS
+    weight = torch.randn(3, 2, 3, 3, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(
+        WinogradConv(weight, torch.float32)(x), F.conv2d(x, weight, padding=1), rtol=0, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("minimal", [F2, F4], ids=["F2", "F4"])
+def test_minimal_filters_are_exact(minimal: MinimalFilter) -> None:
+    """Against the definition, in exact arithmetic: integers in, a filter's results out."""
+    data, weight, result = (
+        [[Fraction(value).limit_denominator(24) for value in row] for row in matrix]
+        for matrix in (minimal.data, minimal.weight, minimal.result)
+    )
+    signal = [Fraction(value) for value in (3, -1, 4, 1, -5, 9)][: minimal.inputs]
+    taps = [Fraction(value) for value in (2, -7, 1)]
+    products = [
+        sum(map(mul, d, signal)) * sum(map(mul, w, taps)) for d, w in zip(data, weight, strict=True)
+    ]
+    for position, row in enumerate(result):
+        assert sum(map(mul, row, products)) == sum(map(mul, taps, signal[position : position + 3]))
+
+
+def test_fewer_multiplications_only_where_they_pay() -> None:
+    cpu = torch.device("cpu")
+    assert is_worthwhile(256, 64, cpu, torch.float32)
+    assert not is_worthwhile(128, 64, cpu, torch.float32)
+    assert not is_worthwhile(256, 16, cpu, torch.float32)
+    assert not is_worthwhile(256, 64, cpu, torch.float16)
+    assert not is_worthwhile(256, 64, torch.device("cuda"), torch.float32)
+
+
+def test_a_network_prepared_for_another_device_is_right_here_too() -> None:
+    network = small_gpen()
+    prepared = prepare_for_inference(network, device="cuda")
+    assert relative_error(prepared(faces()), network(faces())) <= TOLERANCE[torch.float32]
+    network.generator.conv1.conv.weight.mul_(1.5)
+    assert relative_error(prepared(faces()), network(faces())) <= TOLERANCE[torch.float32]

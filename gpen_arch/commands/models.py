@@ -92,7 +92,7 @@ def load_models(args: Namespace, *, background: bool, detector: bool) -> Models:
     device = resolve_device(args.device)
     dtype = resolve_dtype(device, args.dtype)
     gpen = load_gpen(_obtain(args.model, args))
-    restorer = FaceRestorer(prepare_for_inference(gpen, dtype).to(device))
+    restorer = FaceRestorer(prepare_for_inference(gpen, dtype, device=device).to(device))
     return Models(
         device=device,
         restorer=restorer,
@@ -109,7 +109,9 @@ def _load_upscaler(args: Namespace, device: torch.device, dtype: torch.dtype) ->
     if args.background == "lanczos":
         return None
     name = DEFAULT_UPSCALER if args.background == "realesrnet" else args.background
-    return prepare_for_inference(load_upscaler(_obtain(name, args)), dtype).to(device)
+    return prepare_for_inference(load_upscaler(_obtain(name, args)), dtype, device=device).to(
+        device
+    )
 
 
 def _obtain(name: str, args: Namespace) -> Path:

@@ -8,6 +8,7 @@ What differs from the plain network, and why:
 - Convolutions write half of a preallocated buffer and the encoder's feature the other half, so
   nothing is concatenated; demodulation, bias, activation, RGB projection and the next layer's
   style run over that buffer a few rows at a time, while the rows are in the cache.
+- On a CPU, wide convolutions make fewer multiplications (``winograd``).
 - Everything is channels-last, which is what convolutions of this width want on CPU and GPU.
 - Half precision keeps every sum under its limit (``precision.bounded_weight``).
 """
@@ -24,12 +25,13 @@ from ..ops.bias_act import LEAKY_GAIN, LEAKY_SLOPE
 from ..ops.modulated_conv2d import DEMODULATION_EPS
 from .kernels import channels_last, channels_last_empty, conv_leaky_relu, row_chunks
 from .precision import bounded_style, bounded_weight, finite_
+from .winograd import WinogradConv, is_worthwhile
 
 
 class FastGPEN(nn.Module):
     """Restore faces: (B, 3, S, S) in -1..1, RGB, to the same shape; any float type in and out."""
 
-    def __init__(self, network: GPEN, dtype: torch.dtype) -> None:
+    def __init__(self, network: GPEN, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         self.config = network.config
         self.dtype = dtype
@@ -41,7 +43,11 @@ class FastGPEN(nn.Module):
         self.mapping = nn.ModuleList(folded_linear(layer) for layer in list(synthesis.style)[1:])
         self.register_buffer("constant", synthesis.input.input.detach().to(dtype, copy=True))
         convs = [synthesis.conv1, *synthesis.convs]
-        self.convs = nn.ModuleList(FastStyledConv(conv, dtype) for conv in convs)
+        self.convs = nn.ModuleList(
+            # 4 px, then two of each resolution: one that doubles the size, one that keeps it.
+            FastStyledConv(conv, dtype, size=4 << (index + 1) // 2, device=device)
+            for index, conv in enumerate(convs)
+        )
         to_rgbs = [synthesis.to_rgb1, *synthesis.to_rgbs]
         self.to_rgbs = nn.ModuleList(FastToRGB(to_rgb, dtype) for to_rgb in to_rgbs)
 
@@ -151,6 +157,36 @@ def depthwise_blur(channels: int, gain: float, dtype: torch.dtype) -> Tensor:
     return blur_kernel(gain).expand(channels, 1, -1, -1).to(dtype).contiguous()
 
 
+class DirectConv(nn.Module):
+    """A 3x3 convolution as the backend makes it: (B, I, H, W) to (B, O, H, W)."""
+
+    weight: Tensor
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.register_buffer("weight", channels_last(weight.to(dtype)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, padding=1)
+
+
+class UpsamplingConv(nn.Module):
+    """A 3x3 convolution that doubles the size, and its blur: (B, I, H, W) to (B, O, 2H, 2W)."""
+
+    weight: Tensor
+    blur: Tensor
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+        super().__init__()
+        weight = weight.transpose(0, 1)
+        self.register_buffer("weight", channels_last(weight.to(dtype)))
+        self.register_buffer("blur", depthwise_blur(weight.shape[1], 4.0, dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv_transpose2d(x, self.weight, stride=2)
+        return F.conv2d(x, self.blur, padding=1, groups=x.shape[1])
+
+
 class FastStyledConv(nn.Module):
     """Modulated convolution, injection, bias and activation, in two steps.
 
@@ -158,15 +194,16 @@ class FastStyledConv(nn.Module):
     one that carries the next layer's: a style is then applied where the data is in the cache.
     """
 
-    weight: Tensor
     energy: Tensor
     scale: Tensor | None
     bias: Tensor
     encoder_scale: Tensor
-    blur: Tensor | None
 
-    def __init__(self, layer: StyledConv, dtype: torch.dtype) -> None:
+    def __init__(
+        self, layer: StyledConv, dtype: torch.dtype, *, size: int, device: torch.device
+    ) -> None:
         super().__init__()
+        self.dtype = dtype
         conv = layer.conv
         weight = conv.weight.detach()[0].float() * conv.gain
         self.modulation = folded_linear(conv.modulation)
@@ -176,12 +213,12 @@ class FastStyledConv(nn.Module):
         if dtype is torch.float16:
             weight, scale = bounded_weight(weight)
         self.register_buffer("scale", scale)
-        blur = None
         if conv.upsample:
-            weight = weight.transpose(0, 1)
-            blur = depthwise_blur(weight.shape[1], 4.0, dtype)
-        self.register_buffer("blur", blur)
-        self.register_buffer("weight", channels_last(weight.to(dtype)))
+            self.convolve = UpsamplingConv(weight, dtype)
+        elif is_worthwhile(weight.shape[1], size, device, dtype):
+            self.convolve = WinogradConv(weight, dtype)
+        else:
+            self.convolve = DirectConv(weight, dtype)
         small = torch.float32 if dtype is torch.float16 else dtype
         self.register_buffer("bias", (layer.activate.bias.detach() * LEAKY_GAIN).to(small))
         self.register_buffer("encoder_scale", (layer.noise.weight.detach() * LEAKY_GAIN).to(small))
@@ -191,16 +228,9 @@ class FastStyledConv(nn.Module):
         styles = self.modulation(w)
         demodulation = (styles.square() @ self.energy.T + DEMODULATION_EPS).rsqrt() * LEAKY_GAIN
         if self.scale is None:
-            return styles.to(self.weight.dtype), demodulation.to(self.weight.dtype)
+            return styles.to(self.dtype), demodulation.to(self.dtype)
         styles, style_scale = bounded_style(styles)
-        return styles.to(self.weight.dtype), demodulation * self.scale * style_scale
-
-    def convolve(self, x: Tensor) -> Tensor:
-        """(B, I, H, W) to (B, O, H, W), or to (B, O, 2H, 2W)."""
-        if self.blur is None:
-            return F.conv2d(x, self.weight, padding=1)
-        x = F.conv_transpose2d(x, self.weight, stride=2)
-        return F.conv2d(x, self.blur, padding=1, groups=x.shape[1])
+        return styles.to(self.dtype), demodulation * self.scale * style_scale
 
     def inject(
         self,

@@ -6,7 +6,6 @@ rounding, and tests hold them against the plain networks.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import torch
@@ -69,13 +68,3 @@ def row_chunks(x: Tensor) -> Iterator[slice]:
         step = max(1, CHUNK_BYTES // row_bytes)
     for start in range(0, height, step):
         yield slice(start, min(start + step, height))
-
-
-def use_huge_pages() -> None:
-    """Let torch ask Linux for 2 MB pages, which halves what a large activation costs on a CPU.
-
-    Every activation is fresh memory, and the system hands it out page by page. For a process's
-    owner (the command line) to call before the first tensor; later it has no effect. The user's
-    own setting of the variable wins.
-    """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
