@@ -71,7 +71,7 @@ def prepare_for_inference(
     """The fast form of a GPEN or RRDBNet, on the network's device and in evaluation mode.
 
     Prepare once per load and keep the result. Outputs agree with the plain network's to a
-    relative error of about @@ in fp32, 1e-2 in bf16 and 2e-3 in fp16.
+    relative error under 1e-5 in fp32, about 1e-2 in bf16 and 2e-3 in fp16.
 
     Args:
         network: a loaded :class:`~gpen_arch.networks.GPEN` (faces (N, 3, S, S) in -1..1) or
