@@ -1,7 +1,7 @@
 """How much memory work needs beyond the weights: measured, so that the model manager makes room.
 
 Each figure counts the bytes of all tensors alive at once during one pass, as
-``tests/test_nodes_memory.py`` measures them; the tests fail when a network outgrows its figure.
+``tests/test_nodes.py`` measures them; the tests fail when a network outgrows its figure.
 A map is one feature map of the widest resolution, of all its channels.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..gpen_arch.inference import PreparedNetwork
-from ..gpen_arch.networks import GPENConfig
+from ..gpen_arch.inference.fast_gpen import FastGPEN
 
 GPEN_MAPS = 6  # for every face of a batch
 GPEN_PLANES = 12  # single float32 channels for every face: crops, results, their sums
@@ -24,10 +24,10 @@ _PIXELS_PER_PASS = 1 << 22  # of the detector
 def gpen_bytes(network: nn.Module, faces: int) -> int:
     """Activations of a prepared GPEN network on a batch of faces."""
     assert isinstance(network, PreparedNetwork)
-    assert isinstance(network.config, GPENConfig)
-    size = network.config.img_resolution
-    channels = GPEN_MAPS * network.config.channels(size) * network.dtype.itemsize
-    return faces * size**2 * (channels + 4 * GPEN_PLANES)
+    assert isinstance(network.fast, FastGPEN)
+    size = network.fast.config.img_resolution
+    channels = GPEN_MAPS * network.fast.config.channels(size) * network.dtype.itemsize
+    return faces * size**2 * (channels + 4 * GPEN_PLANES) + network.fast.working_bytes
 
 
 def upscaler_bytes(scale: int, features: int, tile: int, halo: int, itemsize: int) -> int:

@@ -53,6 +53,12 @@ class FastGPEN(nn.Module):
 
     constant: Tensor
 
+    @property
+    def working_bytes(self) -> int:
+        """What convolutions take beyond input and result, whatever the batch."""
+        convs = (conv for conv in self.convs if isinstance(conv, FastStyledConv))
+        return max(conv.working_bytes for conv in convs)
+
     def forward(self, x: Tensor) -> Tensor:
         features = self.encode(channels_last(x.to(self.dtype)))
         w = self.map(features[-1])
@@ -203,7 +209,7 @@ class FastStyledConv(nn.Module):
         self, layer: StyledConv, dtype: torch.dtype, *, size: int, device: torch.device
     ) -> None:
         super().__init__()
-        self.dtype = dtype
+        self.dtype, self.size = dtype, size
         conv = layer.conv
         weight = conv.weight.detach()[0].float() * conv.gain
         self.modulation = folded_linear(conv.modulation)
@@ -222,6 +228,13 @@ class FastStyledConv(nn.Module):
         small = torch.float32 if dtype is torch.float16 else dtype
         self.register_buffer("bias", (layer.activate.bias.detach() * LEAKY_GAIN).to(small))
         self.register_buffer("encoder_scale", (layer.noise.weight.detach() * LEAKY_GAIN).to(small))
+
+    @property
+    def working_bytes(self) -> int:
+        """What the convolution takes beyond input and result, whatever the batch."""
+        if isinstance(self.convolve, WinogradConv):
+            return self.convolve.working_bytes(self.size, self.size)
+        return 0
 
     def style(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """What multiplies the input (B, I) and the result (B, O) of the convolution."""

@@ -105,6 +105,15 @@ class WinogradConv(nn.Module):
         products = torch.einsum("xk,yj,oijk->xyio", transform, transform, weight.double())
         self.register_buffer("weight", products.flatten(0, 1).to(dtype).contiguous())
 
+    def working_bytes(self, height: int, width: int) -> int:
+        """What a band's transforms take beyond input and result, whatever the batch."""
+        m, n = self.filter.outputs, self.filter.inputs
+        inputs, outputs = self.weight.shape[1:]
+        rows = _rows_a_band(self.filter, height, width)
+        transformed = (inputs + outputs) * n * (n + m) * rows * (width // m)
+        padded = inputs * (m * rows + 2) * (width + 2)
+        return (transformed + padded) * self.weight.element_size()
+
     def forward(self, x: Tensor) -> Tensor:
         batch, _, height, width = x.shape
         y = channels_last_empty((batch, self.weight.shape[2], height, width), x)
