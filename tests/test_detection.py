@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from gpen_arch.faces.detection import (
     build_network,
     detect_faces,
     load_detector,
+    prepare_network,
     recognise_detector,
 )
 from gpen_arch.faces.retinaface import RetinaFaceDetector, prior_boxes
@@ -169,6 +171,28 @@ def test_priors_are_cached_and_the_cache_is_bounded(detector: RetinaFaceDetector
     cached = fresh._priors[(32, 62)]
     fresh(torch.zeros(1, 3, 32, 62))
     assert fresh._priors[(32, 62)] is cached
+
+
+@pytest.mark.parametrize("name", ["mobile0.25", "resnet50"])
+def test_a_prepared_network_is_the_same_function(name: Literal["mobile0.25", "resnet50"]) -> None:
+    """With statistics as of trained batch norms, at even and odd sizes, and in a batch."""
+    plain = build_network(name).to_empty(device="cpu").eval()
+    generator = torch.Generator().manual_seed(5)
+    for key, tensor in plain.state_dict().items():
+        if key.endswith("num_batches_tracked"):
+            tensor.zero_()
+        elif tensor.ndim == 1:
+            tensor.uniform_(0.5, 1.5, generator=generator)
+        else:
+            tensor.normal_(0, tensor[0].numel() ** -0.5, generator=generator)
+    weights = {key: tensor.clone() for key, tensor in plain.state_dict().items()}
+    prepared = prepare_network(plain)
+    for size in ((1, 64, 96), (2, 37, 53)):
+        x = torch.randn(size[0], 3, *size[1:], generator=generator)
+        for actual, expected in zip(prepared(x), plain(x), strict=True):
+            assert (actual - expected).norm() <= 1e-5 * expected.norm()
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in prepared.modules())
+    assert all(torch.equal(weights[key], t) for key, t in plain.state_dict().items())
 
 
 def test_half_pictures_and_bfloat16_networks(assets: Path, detector: RetinaFaceDetector) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..faces import Face, FaceDetector, FaceSet, align_faces, detect_faces, paste_faces
-from ..faces.detection import build_network
+from ..faces.detection import build_network, prepare_network
 from ..faces.geometry import face_template
 from ..faces.retinaface import RetinaFaceDetector
 from ..inference import prepare_for_inference
@@ -73,14 +73,17 @@ def random_upscaler(device: torch.device) -> RRDBNet:
 
 
 def random_detector(setting: Setting) -> RetinaFaceDetector:
-    """The detector of the setting, or RetinaFace ResNet-50 with random weights."""
+    """The detector of the setting, or a random RetinaFace ResNet-50 that sees no face."""
     if setting.detector is not None:
         return setting.detector
     network = build_network("resnet50").to_empty(device="cpu")
-    for tensor in network.state_dict().values():
+    for name, tensor in network.state_dict().items():
         if tensor.is_floating_point():
             tensor.normal_(0.0, 0.01).abs_()
-    return RetinaFaceDetector(network.eval().to(setting.device), setting.device, torch.float32)
+        if name.startswith("ClassHead"):
+            tensor.zero_()  # a score of one half everywhere
+    network = prepare_network(network).to(setting.device)
+    return RetinaFaceDetector(network, setting.device, torch.float32)
 
 
 def benchmark_gpen(setting: Setting) -> Iterator[Row]:

@@ -141,7 +141,7 @@ def load_detector(
     network = build_network(found)
     _load_strictly(network, state, f"retinaface_{found}")
     device = torch.device(device)
-    return RetinaFaceDetector(network.to(device, dtype).eval(), device, dtype)
+    return RetinaFaceDetector(prepare_network(network).to(device, dtype), device, dtype)
 
 
 def recognise_detector(state: Mapping[str, Tensor]) -> NetworkName:
@@ -178,6 +178,19 @@ def build_network(name: NetworkName) -> nn.Module:
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")  # facexlib uses torchvision's old argument names
         return RetinaFace(network_name=name, device="meta").requires_grad_(False)
+
+
+def prepare_network(network: nn.Module) -> nn.Module:
+    """A detector's network for inference: batch norms folded into convolutions, channels-last.
+
+    The same function up to rounding, in half the time (mobile0.25 on a CPU). The network that is
+    given stays as it is.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own modules warn of each other
+        from torch.fx.experimental.optimization import fuse  # only here: slow to import
+
+    return fuse(network.eval()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _load_strictly(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
