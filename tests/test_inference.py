@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from gpen_arch.errors import InvalidOptionError, UnsupportedModelError
 from gpen_arch.inference import cpu_has_bf16, prepare_for_inference, resolve_dtype
-from gpen_arch.inference.precision import bounded_style, bounded_weight
+from gpen_arch.inference.convolutions import PhasedUpsamplingConv, UpsamplingConv
+from gpen_arch.inference.precision import bounded_style, bounded_weight, cpu_has_matrix_unit
 from gpen_arch.inference.winograd import (
     BAND_PIXELS,
     F2,
@@ -67,6 +68,29 @@ def test_gpen_agrees_with_the_plain_network(dtype: torch.dtype, batch: int) -> N
     assert actual.shape == x.shape
     assert actual.dtype == x.dtype
     assert relative_error(actual, network(x)) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("present", [True, False], ids=["matrix unit", "none"])
+def test_gpen_agrees_on_cpus_of_either_kind(monkeypatch: pytest.MonkeyPatch, present: bool) -> None:
+    """What is chosen for a CPU with a matrix unit is right on one without, and the reverse."""
+    network, x = GPEN(GPENConfig(64, style_dim=32, n_mlp=2, narrow=0.5)), faces(1)
+    fill_gpen(network)
+    monkeypatch.setattr("gpen_arch.inference.precision._cpu_has", lambda probe: present)
+    prepared = prepare_for_inference(network, torch.bfloat16)
+    kinds = {type(module) for module in prepared.modules()}
+    assert (PhasedUpsamplingConv in kinds, WinogradConv in kinds) == (present, not present)
+    with torch.inference_mode():
+        assert relative_error(prepared(x), network(x)) <= TOLERANCE[torch.bfloat16]
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 5, 8), (1, 3, 1, 1)])
+def test_upsampling_by_phases_is_upsampling(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(4)
+    x, weight = torch.randn(shape, generator=generator), torch.randn(7, shape[1], 3, 3)
+    expected = UpsamplingConv(weight, torch.float32)(x)
+    actual = PhasedUpsamplingConv(weight, torch.float32)(x)
+    assert actual.shape == (shape[0], 7, 2 * shape[2], 2 * shape[3])
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -270,6 +294,7 @@ def test_fewer_multiplications_only_where_they_pay() -> None:
     assert not is_worthwhile(256, 16, cpu, torch.float32)
     assert not is_worthwhile(256, 64, cpu, torch.float16)
     assert not is_worthwhile(256, 64, torch.device("cuda"), torch.float32)
+    assert is_worthwhile(256, 64, cpu, torch.bfloat16) != cpu_has_matrix_unit()
 
 
 def test_a_network_prepared_for_another_device_is_right_here_too() -> None:

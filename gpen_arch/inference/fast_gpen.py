@@ -8,7 +8,7 @@ What differs from the plain network, and why:
 - Convolutions write half of a preallocated buffer and the encoder's feature the other half, so
   nothing is concatenated; demodulation, bias, activation, RGB projection and the next layer's
   style run over that buffer a few rows at a time, while the rows are in the cache.
-- On a CPU, wide convolutions make fewer multiplications (``winograd``).
+- Each convolution is made in the form that is fastest where it will run (``convolutions``).
 - Everything is channels-last, which is what convolutions of this width want on CPU and GPU.
 - Half precision keeps every sum under its limit (``precision.bounded_weight``).
 """
@@ -20,12 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..networks.gpen import GPEN, StyledConv, ToRGB
-from ..networks.layers import PIXEL_NORM_EPS, EqualConv2d, EqualLinear, FusedLeakyReLU, blur_kernel
+from ..networks.layers import PIXEL_NORM_EPS, EqualConv2d, EqualLinear, FusedLeakyReLU
 from ..ops.bias_act import LEAKY_GAIN, LEAKY_SLOPE
 from ..ops.modulated_conv2d import DEMODULATION_EPS
+from .convolutions import depthwise_blur, fastest_convolution
 from .kernels import channels_last, channels_last_empty, conv_leaky_relu, row_chunks
 from .precision import bounded_style, bounded_weight, finite_
-from .winograd import WinogradConv, is_worthwhile
+from .winograd import WinogradConv
 
 
 class FastGPEN(nn.Module):
@@ -158,41 +159,6 @@ class FastEncoderConv(nn.Module):
         return F.leaky_relu_(finite_(torch.addcmul(bias, x, scale, out=x)), LEAKY_SLOPE)
 
 
-def depthwise_blur(channels: int, gain: float, dtype: torch.dtype) -> Tensor:
-    """The low-pass as weights of a depthwise convolution: (C, 1, 4, 4)."""
-    return blur_kernel(gain).expand(channels, 1, -1, -1).to(dtype).contiguous()
-
-
-class DirectConv(nn.Module):
-    """A 3x3 convolution as the backend makes it: (B, I, H, W) to (B, O, H, W)."""
-
-    weight: Tensor
-
-    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.register_buffer("weight", channels_last(weight.to(dtype)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, padding=1)
-
-
-class UpsamplingConv(nn.Module):
-    """A 3x3 convolution that doubles the size, and its blur: (B, I, H, W) to (B, O, 2H, 2W)."""
-
-    weight: Tensor
-    blur: Tensor
-
-    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
-        super().__init__()
-        weight = weight.transpose(0, 1)
-        self.register_buffer("weight", channels_last(weight.to(dtype)))
-        self.register_buffer("blur", depthwise_blur(weight.shape[1], 4.0, dtype))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.conv_transpose2d(x, self.weight, stride=2)
-        return F.conv2d(x, self.blur, padding=1, groups=x.shape[1])
-
-
 class FastStyledConv(nn.Module):
     """Modulated convolution, injection, bias and activation, in two steps.
 
@@ -219,12 +185,9 @@ class FastStyledConv(nn.Module):
         if dtype is torch.float16:
             weight, scale = bounded_weight(weight)
         self.register_buffer("scale", scale)
-        if conv.upsample:
-            self.convolve = UpsamplingConv(weight, dtype)
-        elif is_worthwhile(weight.shape[1], size, device, dtype):
-            self.convolve = WinogradConv(weight, dtype)
-        else:
-            self.convolve = DirectConv(weight, dtype)
+        self.convolve = fastest_convolution(
+            weight, upsample=conv.upsample, size=size, device=device, dtype=dtype
+        )
         small = torch.float32 if dtype is torch.float16 else dtype
         self.register_buffer("bias", (layer.activate.bias.detach() * LEAKY_GAIN).to(small))
         self.register_buffer("encoder_scale", (layer.noise.weight.detach() * LEAKY_GAIN).to(small))

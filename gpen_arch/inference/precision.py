@@ -42,8 +42,16 @@ def _fastest(device: torch.device) -> torch.dtype:
 
 def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bf16 natively (AVX512-BF16 or AMX); emulated, it is slower."""
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
+    return _cpu_has("_is_avx512_bf16_supported") or cpu_has_matrix_unit()
+
+
+def cpu_has_matrix_unit() -> bool:
+    """Whether this CPU multiplies matrices of bf16 in one instruction (AMX)."""
+    return _cpu_has("_is_amx_tile_supported")
+
+
+def _cpu_has(probe: str) -> bool:
+    return getattr(torch.cpu, probe, bool)()  # older versions of torch have fewer probes
 
 
 def bounded_weight(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from .kernels import channels_last_empty
+from .precision import cpu_has_matrix_unit
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -77,10 +78,14 @@ FILTERS = {torch.float32: F4, torch.bfloat16: F2}
 
 
 def is_worthwhile(channels: int, size: int, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether this beats the direct convolution of ``channels`` on ``size`` x ``size`` pixels."""
+    """Whether this beats the direct convolution of ``channels`` on ``size`` x ``size`` pixels.
+
+    A CPU's matrix unit multiplies bf16 faster than the transforms can be made.
+    """
     return (
         device.type == "cpu"
         and dtype in FILTERS
+        and not (dtype is torch.bfloat16 and cpu_has_matrix_unit())
         and channels >= LEAST_CHANNELS
         and size >= LEAST_SIZE
         and size % FILTERS[dtype].outputs == 0

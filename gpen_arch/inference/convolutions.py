@@ -1,0 +1,97 @@
+"""A styled layer's 3x3 convolution, in the form that is fastest where it will run.
+
+All forms are one function up to rounding, and any of them is right on any device.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..networks.layers import blur_kernel
+from .kernels import channels_last, channels_last_empty
+from .precision import cpu_has_matrix_unit
+from .winograd import WinogradConv, is_worthwhile
+
+
+def fastest_convolution(
+    weight: Tensor, *, upsample: bool, size: int, device: torch.device, dtype: torch.dtype
+) -> nn.Module:
+    """A module of (B, I, H, W) to (B, O, H, W), or doubled and blurred with ``upsample``.
+
+    Args:
+        weight: (O, I, 3, 3) float32.
+        size: H and W of the result, about.
+        device, dtype: where and in what it will run.
+    """
+    if not upsample:
+        wins = is_worthwhile(weight.shape[1], size, device, dtype)
+        return (WinogradConv if wins else DirectConv)(weight, dtype)
+    by_phase = device.type == "cpu" and dtype is torch.bfloat16 and cpu_has_matrix_unit()
+    return (PhasedUpsamplingConv if by_phase else UpsamplingConv)(weight, dtype)
+
+
+def depthwise_blur(channels: int, gain: float, dtype: torch.dtype) -> Tensor:
+    """The low-pass as weights of a depthwise convolution: (C, 1, 4, 4)."""
+    return blur_kernel(gain).expand(channels, 1, -1, -1).to(dtype).contiguous()
+
+
+class DirectConv(nn.Module):
+    """A 3x3 convolution as the backend makes it: (B, I, H, W) to (B, O, H, W)."""
+
+    weight: Tensor
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.register_buffer("weight", channels_last(weight.to(dtype)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, padding=1)
+
+
+class UpsamplingConv(nn.Module):
+    """A 3x3 convolution that doubles the size, and its blur: (B, I, H, W) to (B, O, 2H, 2W)."""
+
+    weight: Tensor
+    blur: Tensor
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+        super().__init__()
+        weight = weight.transpose(0, 1)
+        self.register_buffer("weight", channels_last(weight.to(dtype)))
+        self.register_buffer("blur", depthwise_blur(weight.shape[1], 4.0, dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv_transpose2d(x, self.weight, stride=2)
+        return F.conv2d(x, self.blur, padding=1, groups=x.shape[1])
+
+
+class PhasedUpsamplingConv(nn.Module):
+    """:class:`UpsamplingConv`, with one ordinary convolution for each parity of row and column.
+
+    Of the three taps along an axis, even results see the outer two and odd ones the middle one.
+    oneDNN has no kernel for transposed convolutions that uses a CPU's matrix unit; it has for
+    these.
+    """
+
+    blur: Tensor
+
+    _TAPS = ([2, 0], [1])
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.channels = len(weight)
+        for row, rows in enumerate(self._TAPS):
+            for column, columns in enumerate(self._TAPS):
+                taps = weight[:, :, rows][..., columns].to(dtype)
+                self.register_buffer(f"weight{row}{column}", channels_last(taps))
+        self.register_buffer("blur", depthwise_blur(self.channels, 4.0, dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, _, height, width = x.shape
+        y = channels_last_empty((batch, self.channels, 2 * height + 1, 2 * width + 1), x)
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            weight = self.get_buffer(f"weight{row}{column}")
+            y[:, :, row::2, column::2] = F.conv2d(x, weight, padding=(1 - row, 1 - column))
+        return F.conv2d(y, self.blur, padding=1, groups=self.channels)
