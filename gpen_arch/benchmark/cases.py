@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, sqrt
 
 import torch
@@ -19,7 +19,7 @@ from ..pipeline import PortraitPipeline
 from ..restoration import FaceRestorer, RestoredFaces
 from .ceiling import ceiling_call, convolutions_of
 from .measure import Measurement, measure_in_turn
-from .peer import onnxruntime_call
+from .peer import peer_call
 
 UPSCALER_INPUT = 256
 BFR_256 = {"channel_multiplier": 1, "narrow": 0.5}  # the published 256 network is a narrower one
@@ -35,7 +35,7 @@ class Setting:
     faces: int = 29
     picture: tuple[int, int] = (1136, 2656)
     runs: int = 5
-    peer: str | None = None
+    peers: tuple[str, ...] = ()
     detector: RetinaFaceDetector | None = None
 
     def measure(
@@ -47,7 +47,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; ``ceiling`` and ``peer`` are measurements of the same run."""
+    """One line of the table; ``ceiling`` and ``peers`` are measurements of the same run."""
 
     name: str
     dtype: str
@@ -55,7 +55,7 @@ class Row:
     ours: Measurement
     gflop: float | None = None
     ceiling: Measurement | None = None
-    peer: Measurement | None = None
+    peers: dict[str, Measurement] = field(default_factory=dict)
     note: str = ""
 
 
@@ -108,14 +108,16 @@ def _benchmark_network(
         prepared = prepare_for_inference(network, dtype)
         calls[label] = lambda prepared=prepared: prepared(x)
         calls[f"{label} ceiling"] = ceiling_call(convolutions, setting.device, dtype)
-    if setting.peer == "onnxruntime":
-        calls["peer"] = onnxruntime_call(network, x)
+    # A published super-resolution network has one form only.
+    peers = setting.peers if isinstance(network, GPEN) else setting.peers[:1]
+    calls |= {peer: peer_call(peer, network, x) for peer in peers}
     del network  # the prepared networks do not need it
     measured = setting.measure(calls)
     gflop = sum(convolution.gflop for convolution in convolutions)
     for label in setting.dtypes:
-        ceiling, peer = measured[f"{label} ceiling"], measured.get("peer")
-        yield Row(name, label, len(x), measured[label], gflop, ceiling, peer)
+        ceiling = measured[f"{label} ceiling"]
+        against = {peer: measured[peer] for peer in peers}
+        yield Row(name, label, len(x), measured[label], gflop, ceiling, against)
 
 
 def benchmark_detection(setting: Setting) -> Iterator[Row]:

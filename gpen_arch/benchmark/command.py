@@ -15,6 +15,7 @@ from ..faces import load_detector
 from ..images.atomic import write_bytes_atomically
 from ..inference import resolve_dtype
 from .cases import CASES, Setting
+from .peer import PEERS
 from .report import as_data, machine, table
 from .scaling import SWEEPS, Limits, plot
 
@@ -51,7 +52,13 @@ def add_benchmark_command(subparsers) -> None:
     parser.add_argument("--runs", type=int, default=5, help="counted runs (5)")
     parser.add_argument("--threads", type=int, help="of the CPU (all cores)")
     parser.add_argument("--detector", type=Path, metavar="FILE", help="RetinaFace weights (random)")
-    parser.add_argument("--peer", choices=("onnxruntime",), help="time the same network there too")
+    parser.add_argument(
+        "--peer",
+        nargs="+",
+        choices=PEERS,
+        default=(),
+        help="time the same network there too: our form of it, or GPEN's as packs ship it",
+    )
     _add_scaling_arguments(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
     parser.set_defaults(handler=run_benchmark)
@@ -91,7 +98,7 @@ def run_benchmark(args: Namespace) -> int:
         faces=args.faces,
         picture=args.picture,
         runs=args.runs,
-        peer=args.peer,
+        peers=tuple(args.peer),
         detector=load_detector(args.detector, device=device) if args.detector else None,
     )
     if args.scaling is not None:

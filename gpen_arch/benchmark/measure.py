@@ -10,6 +10,8 @@ from time import perf_counter, sleep
 
 import torch
 
+from ..inference import release_freed_memory
+
 MEGABYTE = 1e6
 PAUSE = 0.3  # seconds: waiting threads of the contestant before spin that long, on our cores
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -82,6 +84,7 @@ def peak_memory(call: Callable[[], object], device: torch.device) -> float | Non
         before = torch.cuda.memory_allocated(device)
         call()
         return (torch.cuda.max_memory_allocated(device) - before) / MEGABYTE
+    release_freed_memory()  # memory at hand from calls before would not show
     if not _reset_resident_peak():
         call()
         return None

@@ -13,14 +13,17 @@ import torch
 from .cases import Row
 from .measure import Measurement
 
-HEADINGS = ("what", "dtype", "s", "spread", "img/s", "GFLOP/s", "of ceiling", "x peer", "peak MB")
+HEADINGS = ("what", "dtype", "s", "spread", "img/s", "GFLOP/s", "of ceiling", "peak MB")
 PACKAGES = ("torch", "onnxruntime", "onnx", "numpy", "comfyui-gpen-portrait")
 
 
 def table(rows: Iterable[Row]) -> str:
-    """A Markdown table, its columns aligned."""
-    cells = [HEADINGS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
+    """A Markdown table, its columns aligned; a column more for each peer."""
+    rows = list(rows)
+    peers = list(dict.fromkeys(peer for row in rows for peer in row.peers))
+    headings = (*HEADINGS, *(f"x {peer}" for peer in peers))
+    cells = [headings, *(_cells(row, peers) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(headings))]
     lines = [
         "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
         for line in cells
@@ -29,7 +32,7 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join((lines[0], rule, *lines[1:]))
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, peers: list[str]) -> tuple[str, ...]:
     median, (low, high) = row.ours.median, row.ours.spread
     return (
         f"{row.name} ({row.note})" if row.note else row.name,
@@ -39,8 +42,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.images / median:.2f}",
         f"{row.gflop / median:.0f}" if row.gflop else "",
         _percent(row.ceiling, row.ours),
-        f"{row.peer.median / median:.2f}" if row.peer else "",
         f"{row.ours.peak_mb:.0f}" if row.ours.peak_mb is not None else "",
+        *(f"{row.peers[peer].median / median:.2f}" if peer in row.peers else "" for peer in peers),
     )
 
 

@@ -1,6 +1,6 @@
 """The fast way to run a network: prepared once, exact up to rounding. See ``prepare``."""
 
-from .allocation import keep_activation_memory
+from .allocation import keep_activation_memory, release_freed_memory
 from .precision import cpu_has_bf16, resolve_dtype
 from .prepare import PreparedNetwork, input_placement, prepare_for_inference
 
@@ -10,5 +10,6 @@ __all__ = [
     "input_placement",
     "keep_activation_memory",
     "prepare_for_inference",
+    "release_freed_memory",
     "resolve_dtype",
 ]

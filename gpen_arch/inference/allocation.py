@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 _KEPT_BYTES = 1 << 30
@@ -21,9 +22,7 @@ def keep_activation_memory() -> None:
     ``MALLOC_MMAP_THRESHOLD_``) win. Without glibc, nothing happens to freed memory.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    if os.name != "posix":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _glibc("mallopt")
     if mallopt is None:
         return
     for option, variable in (
@@ -32,3 +31,14 @@ def keep_activation_memory() -> None:
     ):
         if variable not in os.environ:
             mallopt(option, _KEPT_BYTES)
+
+
+def release_freed_memory() -> None:
+    """Give what was freed, and kept, back to the system; without glibc, nothing happens."""
+    malloc_trim = _glibc("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _glibc(name: str) -> Callable[..., int] | None:
+    return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None
