@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
+from gpen_arch.benchmark.measure import peak_memory
 from gpen_arch.errors import InvalidImageError, OutputError
 from gpen_arch.images import LoadedImage, list_images, read_image, write_image
 
@@ -569,3 +570,20 @@ def test_real_photo(assets: Path):
     assert image.format == "JPEG"
     assert image.pixels.shape[0] == 3
     assert 0.1 < image.pixels.mean() < 0.9
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+def test_a_large_picture_is_written_without_copies_in_floating_point(tmp_path: Path):
+    pixels = torch.full((3, 2048, 2048), 0.5)  # 50 MB, and 13 MB in 8 bits
+    write_image(tmp_path / "small.png", pixels[:, :8])  # loads the encoder
+    peak = peak_memory(lambda: write_image(tmp_path / "large.png", pixels), pixels.device)
+    assert peak is not None
+    assert peak < 48  # less than one such copy
+
+
+def test_bands_of_rows_join(tmp_path: Path):
+    pixels, alpha = torch.rand(3, 600, 5), torch.rand(600, 5)
+    write_image(tmp_path / "tall.png", pixels, alpha=alpha)
+    read = read_image(tmp_path / "tall.png")
+    assert (read.pixels - pixels).abs().max() <= 0.5001 / 255
+    assert (read.alpha - alpha).abs().max() <= 0.5001 / 255

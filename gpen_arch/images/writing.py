@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..checks import all_finite
 from ..errors import InvalidImageError, OutputError
 from .atomic import write_bytes_atomically
 from .encoding import encode_png16, encode_tiff
@@ -32,6 +33,7 @@ WRITABLE_SUFFIXES = frozenset(_FORMATS)
 
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 _LONGEST_JPEG_EXIF = 65533
+_BAND_ROWS = 64
 
 
 def write_image(
@@ -72,8 +74,9 @@ def write_image(
         alpha = _resize(like.alpha, height, width)
     if alpha is not None:
         _check(alpha, "alpha", (height, width))
-    channels = _with_alpha(pixels, alpha, kind, target)
-    data = _encode(channels, kind, like, quality, target)
+    if alpha is not None and kind == "JPEG":
+        logger.warning("%s: JPEG has no transparency; the picture is laid on white", target)
+    data = _encode(pixels, alpha, kind, like, quality, target)
     write_bytes_atomically(target, data)
 
 
@@ -98,8 +101,8 @@ def _check(tensor: Tensor, name: str, shape: tuple[int | None, ...]) -> None:
             f"expected {name} of shape {wanted} in floating point 0..1, found "
             f"{tuple(tensor.shape)} {tensor.dtype}. Convert the tensor first."
         )
-    broken = int((~torch.isfinite(tensor)).sum())
-    if broken:
+    if not all_finite(tensor):
+        broken = int((~torch.isfinite(tensor)).sum())
         raise InvalidImageError(
             f"expected finite {name}, found {broken} values that are NaN or infinite. "
             "If the network ran in fp16, try bf16 or fp32."
@@ -112,26 +115,19 @@ def _resize(alpha: Tensor, height: int, width: int) -> Tensor:
     )[0, 0]
 
 
-def _with_alpha(pixels: Tensor, alpha: Tensor | None, kind: str, path: Path) -> Tensor:
-    """``(3|4, H, W)`` float32 on the CPU, clamped."""
-    pixels = pixels.detach().to("cpu", torch.float32).clamp(0, 1)
-    if alpha is None:
-        return pixels
-    alpha = alpha.detach().to("cpu", torch.float32).clamp(0, 1)
-    if kind == "JPEG":
-        logger.warning("%s: JPEG has no transparency; the picture is laid on white", path)
-        return pixels * alpha + (1 - alpha)
-    return torch.cat([pixels, alpha[None]])
-
-
 def _encode(
-    channels: Tensor, kind: str, like: LoadedImage | None, quality: int, path: Path
+    pixels: Tensor,
+    alpha: Tensor | None,
+    kind: str,
+    like: LoadedImage | None,
+    quality: int,
+    path: Path,
 ) -> bytes:
     deep = like is not None and like.bit_depth == 16 and kind in ("PNG", "TIFF")
-    array = _quantise(channels, np.uint16 if deep else np.uint8)
+    array = _quantise(pixels, alpha, np.uint16 if deep else np.uint8, on_white=kind == "JPEG")
     profile = None if like is None else like.icc_profile
     try:
-        exif = _exif_for(like, channels, kind, path)
+        exif = _exif_for(like, array.shape[1], array.shape[0], kind, path)
         if kind == "TIFF":
             return encode_tiff(array, profile, exif)
         exif_bytes = None if exif is None else exif.tobytes()
@@ -145,13 +141,28 @@ def _encode(
         ) from error
 
 
-def _quantise(channels: Tensor, dtype: type[np.unsignedinteger]) -> NDArray:
-    top = np.iinfo(dtype).max
-    return (channels * top).round().movedim(0, 2).numpy().astype(dtype)
+def _quantise(
+    pixels: Tensor, alpha: Tensor | None, dtype: type[np.unsignedinteger], *, on_white: bool
+) -> NDArray:
+    """``(H, W, 3|4)`` whole numbers, a band of rows at a time: a large picture has one copy."""
+    height, width = pixels.shape[1:]
+    array = np.empty((height, width, 3 if alpha is None or on_white else 4), dtype)
+    for start in range(0, height, _BAND_ROWS):
+        rows = slice(start, start + _BAND_ROWS)
+        band = _clamped(pixels[:, rows])
+        if alpha is not None:
+            opacity = _clamped(alpha[None, rows])
+            band = band * opacity + (1 - opacity) if on_white else torch.cat((band, opacity))
+        array[rows] = (band * np.iinfo(dtype).max).round_().movedim(0, 2).numpy()
+    return array
+
+
+def _clamped(x: Tensor) -> Tensor:
+    return x.detach().to("cpu", torch.float32).clamp(0, 1)
 
 
 def _exif_for(
-    like: LoadedImage | None, channels: Tensor, kind: str, path: Path
+    like: LoadedImage | None, width: int, height: int, kind: str, path: Path
 ) -> Image.Exif | None:
     if like is None or like.exif is None:
         return None
@@ -159,7 +170,7 @@ def _exif_for(
         logger.warning("%s: its EXIF is too long for JPEG and is dropped", path)
         return None
     try:
-        return exif_for_size(like.exif, channels.shape[2], channels.shape[1])
+        return exif_for_size(like.exif, width, height)
     except BROKEN_EXIF as error:
         logger.warning("%s: its EXIF cannot be written (%s) and is dropped", path, error)
         return None
