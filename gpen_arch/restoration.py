@@ -13,7 +13,7 @@ from .checks import require_images
 from .errors import InvalidFacesError, InvalidOptionError
 from .faces.geometry import align_faces
 from .faces.types import Face, FaceSet
-from .inference import input_placement, prepare_for_inference
+from .inference import Collector, input_placement, prepare_for_inference, upload
 from .memory import with_smaller_units
 from .networks import GPEN
 from .progress import ProgressCallback, ignore_progress
@@ -123,19 +123,21 @@ class FaceRestorer:
             return crops.new_empty((0, 3, self.size, self.size), dtype=torch.float32)
         require_images(crops, "face crops")
         crops = self._fit(crops.float())
-        restored = torch.empty_like(crops)
+        restored = Collector(torch.empty_like(crops))
         batch, start = self._batch_size(batch_size), 0
         while start < count:
-            done, batch = with_smaller_units(
+            faces, batch = with_smaller_units(
                 lambda size, first=start: self._restore(crops[first : first + size]),
                 batch,
                 floor=1,
                 name="face batch",
             )
-            restored[start : start + len(done)] = done
-            start += len(done)
-            on_progress(start, count)
-        return restored
+            restored.add(faces)
+            start += len(faces)
+            if start == count:
+                restored.finish()
+            on_progress(restored.done, count)
+        return restored.target
 
     def _batch_size(self, asked: int) -> int:
         if asked < 0:
@@ -155,8 +157,8 @@ class FaceRestorer:
     def _restore(self, crops: Tensor) -> Tensor:
         device, dtype = input_placement(self.network)
         x = crops if self.input_range == "unit" else crops * 2 - 1
-        image = cast(Tensor, self.network(x.to(device, dtype)))
-        return (image.float() * 0.5 + 0.5).clamp(0, 1).to(crops.device)
+        image = cast(Tensor, self.network(upload(x, device, dtype)))
+        return (image.float() * 0.5 + 0.5).clamp_(0, 1)
 
 
 def restore_faces(

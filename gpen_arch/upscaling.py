@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .checks import require_images
 from .errors import InvalidOptionError
-from .inference import input_placement, prepare_for_inference
+from .inference import input_placement, prepare_for_inference, upload
 from .memory import with_smaller_units
 from .networks import RRDBNet
 from .progress import ProgressCallback, ignore_progress
@@ -217,7 +217,7 @@ class _TiledUpscale:
 
     def _upscale(self, source: Tensor) -> Tensor:
         device = self.upscaler.device or source.device
-        output = self.upscaler.network(source.to(device, self.upscaler.dtype)).float()
+        output = self.upscaler.network(upload(source, device, self.upscaler.dtype)).float()
         size = (source.shape[-2] * self.scale, source.shape[-1] * self.scale)
         return resize_to(output, size).to(self.images.device)
 

@@ -149,12 +149,22 @@ def borrowed(descriptor: Any, activations: int) -> Iterator[torch.device]:
         descriptor.to("cpu")
 
 
+def make_room(needed: int) -> None:
+    """Unload other models until ``needed`` bytes are free; not for use within :func:`in_use`."""
+    device = compute_device()
+    if not management.is_device_cpu(device):
+        management.free_memory(needed, device)
+
+
 def working_device(needed: int) -> torch.device:
-    """Where to work on whole frames: the compute device if ``needed`` bytes are free there."""
+    """Where to work on whole frames: the compute device if ``needed`` bytes are free there.
+
+    Ask for the room beforehand (``activations`` of :func:`in_use`, or :func:`make_room`): to make
+    it now could unload the very networks that are at work.
+    """
     device = compute_device()
     if management.is_device_cpu(device):
         return device
-    management.free_memory(needed, device)
     return device if _free_bytes(device) > needed else torch.device("cpu")
 
 

@@ -7,7 +7,7 @@ A map is one feature map of the widest resolution, of all its channels.
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..gpen_arch.inference import PreparedNetwork
 from ..gpen_arch.inference.fast_gpen import FastGPEN
@@ -18,6 +18,8 @@ RRDBNET_MAPS = 3  # for a tile
 DETECTOR_VALUES = {"retinaface_mobile0.25": 10, "retinaface_resnet50": 52}  # for every pixel
 SPANDREL_FEATURES = 64  # what networks of the core's own loader are taken for
 MANY_FACES = 64  # as many as any batch has, where the number is not known yet
+CROPPING_COPIES = 2  # of the frames that faces are cut out of
+PASTING_COPIES = 4  # of the frames that faces are put into: before, after, masks, the work itself
 _PIXELS_PER_PASS = 1 << 22  # of the detector
 
 
@@ -39,6 +41,11 @@ def detector_bytes(name: str, height: int, width: int, frames: int) -> int:
     """Activations of a face detector on frames of this size, as it is fed them."""
     pixels = min(frames * height * width, max(_PIXELS_PER_PASS, height * width))
     return 4 * pixels * DETECTOR_VALUES.get(name, max(DETECTOR_VALUES.values()))
+
+
+def frames_bytes(frames: Tensor, copies: int, scale: int = 1) -> int:
+    """``copies`` of frames (B, 3, H, W) in float32, at ``scale`` times their size."""
+    return 4 * copies * scale**2 * frames.numel()
 
 
 def faces_that_fit(network: nn.Module, free: int, most: int) -> int:

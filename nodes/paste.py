@@ -10,8 +10,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.faces import box_mask, paste_faces
+from ..gpen_arch.inference import Collector, upload
 from ..gpen_arch.restoration import RestoredFaces
-from . import frames, host, tensors
+from . import frames, host, memory, tensors
 from .sockets import RestoredFacesSocket, declare, expect
 
 PUBLISHED = 0.2  # stands for the published mask itself, which is within a pixel of this feather
@@ -107,21 +108,26 @@ def paste(
     """Composite a piece of a long batch at a time: pixels (B, 3, H, W) and mask (B, H, W)."""
     height, width = picture.size
     chunks = list(tensors.frame_chunks(len(picture), 12 * height * width))
-    home, report = picture.pixels.device, host.progress_bar()
+    report = host.progress_bar()
     mask = None if feather == PUBLISHED else box_mask(restored.aligned.shape[-1], feather=feather)
-    pixels, masks = [], []
+    pixels = Collector(torch.empty_like(picture.pixels))
+    masks = Collector(pixels.target.new_empty((len(picture), height, width), dtype=torch.float32))
+    room = memory.frames_bytes(picture.pixels[chunks[0]], memory.PASTING_COPIES)
+    host.make_room(room)
+    device = host.working_device(room)
     for number, where in enumerate(chunks):
         report(number, len(chunks))
         part = picture.pixels[where]
-        device = host.working_device(4 * part.numel() * 4)
         pasted, covered = paste_faces(
-            part.to(device),
+            upload(part, device),
             frames.restored_of(restored, where, device),
             mask=mask,
             opacity=opacity,
-            limit=None if limit is None else limit[where].to(device),
+            limit=None if limit is None else upload(limit[where], device),
         )
-        pixels.append(pasted.to(home))
-        masks.append(covered.to(home))
+        pixels.add(pasted)
+        masks.add(covered)
+    pixels.finish()
+    masks.finish()
     report(len(chunks), len(chunks))
-    return torch.cat(pixels), torch.cat(masks)
+    return pixels.target, masks.target

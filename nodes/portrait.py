@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..gpen_arch.inference import upload
 from ..gpen_arch.pipeline import (
     STAGES,
     FaceReport,
@@ -149,13 +149,10 @@ class PortraitEnhance(io.ComfyNode):
         finder = detector or loaders.open_detector(detector_name, if_missing)
         finder = expect(finder, host.Hosted, "detector", "Load Face Detector")
         background = upscaler if scale != "1" else upscale.NO_NETWORK
-        with ExitStack() as stack:
-            ready = stack.enter_context(
-                upscale.upscaler_in_use(background, dtype, if_missing, upscale_model, 0)
-            )
-            stack.enter_context(
-                host.in_use(gpen, finder, activations=_activations(gpen, finder, picture))
-            )
+        room = _activations(gpen, finder, picture, int(scale))
+        with upscale.upscaler_in_use(
+            background, dtype, if_missing, upscale_model, 0, gpen, finder, activations=room
+        ) as ready:
             pipeline = PortraitPipeline(
                 gpen.owner,
                 finder.owner.to(host.compute_device()),
@@ -179,15 +176,28 @@ class PortraitEnhance(io.ComfyNode):
 
 def enhance(picture: tensors.Picture, pipeline: PortraitPipeline) -> PortraitResult:
     """Run the pipeline on a piece of a long batch at a time."""
-    height, width = picture.size
-    scale = pipeline.options.scale
-    chunks = list(tensors.frame_chunks(len(picture), 12 * height * width * scale**2))
+    scale, home = pipeline.options.scale, picture.pixels.device
+    chunks = _chunks(picture, scale)
     bar = host.progress_bar()
+    device = host.working_device(_frames_bytes(picture, scale))
     results = []
     for number, where in enumerate(chunks):
         part = host.part_of(bar, number / len(chunks), (number + 1) / len(chunks))
-        results.append((where, pipeline(picture.pixels[where], on_progress=_stages(part))))
+        result = pipeline(upload(picture.pixels[where], device), on_progress=_stages(part))
+        result = replace(result, images=result.images.to(home), mask=result.mask.to(home))
+        results.append((where, result))
     return _join(results, len(picture))
+
+
+def _chunks(picture: tensors.Picture, scale: int) -> list[slice]:
+    height, width = picture.size
+    return list(tensors.frame_chunks(len(picture), 12 * height * width * scale**2))
+
+
+def _frames_bytes(picture: tensors.Picture, scale: int) -> int:
+    """What a piece of the batch takes, enlarged, on the device where it is worked on."""
+    piece = picture.pixels[_chunks(picture, scale)[0]]
+    return memory.frames_bytes(piece, memory.PASTING_COPIES, scale)
 
 
 def report_text(result: PortraitResult) -> str:
@@ -203,11 +213,14 @@ def _stages(report: ProgressCallback) -> Callable[[str, int, int], None]:
     return lambda stage, done, total: parts[stage](done, total)
 
 
-def _activations(gpen: host.Hosted, finder: host.Hosted, picture: tensors.Picture) -> int:
+def _activations(
+    gpen: host.Hosted, finder: host.Hosted, picture: tensors.Picture, scale: int
+) -> int:
     height, width = picture.size
     batch = automatic_batch(gpen, memory.MANY_FACES)
     detecting = memory.detector_bytes(finder.name, height, width, len(picture))
-    return max(memory.gpen_bytes(gpen.network, batch), detecting)
+    networks = max(memory.gpen_bytes(gpen.network, batch), detecting)
+    return networks + _frames_bytes(picture, scale)
 
 
 def _join(results: list[tuple[slice, PortraitResult]], frames: int) -> PortraitResult:

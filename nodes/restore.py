@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.faces import FaceSet
+from ..gpen_arch.inference import upload
 from ..gpen_arch.restoration import (
     DEFAULT_BATCH,
     DEFAULT_GPU_BATCH,
@@ -117,14 +118,15 @@ def restore(
     chunks = list(tensors.frame_chunks(len(picture), 12 * height * width))
     batch = faces_per_batch or automatic_batch(hosted, len(faces))
     report = host.progress_bar()
+    room = memory.frames_bytes(picture.pixels[chunks[0]], memory.CROPPING_COPIES)
     parts = []
-    with host.in_use(hosted, activations=memory.gpen_bytes(hosted.network, batch)):
+    with host.in_use(hosted, activations=memory.gpen_bytes(hosted.network, batch) + room):
         restorer = FaceRestorer(hosted.network)
+        device = host.working_device(room)
         for number, where in enumerate(chunks):
             pixels = picture.pixels[where]
-            device = host.working_device(2 * pixels.numel() * 4)
             part = restore_faces(
-                pixels.to(device),
+                upload(pixels, device),
                 # Faces of another picture: let the core say so in its own words.
                 frames.faces_of(faces, where) if matching else faces,
                 restorer,

@@ -138,19 +138,31 @@ def identity(model: str | None) -> str:
 
 @contextmanager
 def upscaler_in_use(
-    model: str, dtype: str, if_missing: str, descriptor: Any, tile: int
+    model: str,
+    dtype: str,
+    if_missing: str,
+    descriptor: Any,
+    tile: int,
+    *others: host.Hosted,
+    activations: int = 0,
 ) -> Iterator[Upscaler | None]:
-    """The upscaler to use, ready on the compute device; None where none is wanted."""
+    """The upscaler to use, ready on the compute device; None where none is wanted.
+
+    ``others`` are made ready beside it, with room for their ``activations`` in bytes.
+    """
     if descriptor is not None:
         described = _describe(descriptor)
-        with host.borrowed(descriptor, _activations(described, tile)):
+        room = _activations(described, tile)
+        # The core's upscaler first: room for it could cost networks that are in use already.
+        with host.borrowed(descriptor, room), host.in_use(*others, activations=activations):
             yield described
     elif model == NO_NETWORK:
-        yield None
+        with host.in_use(*others, activations=activations):
+            yield None
     else:
         hosted = loaders.open_upscaler(model, dtype, if_missing)
-        described = Upscaler.of(hosted.network)
-        with host.in_use(hosted, activations=_activations(described, tile)):
+        room = max(_activations(Upscaler.of(hosted.network), tile), activations)
+        with host.in_use(*others, hosted, activations=room):
             yield Upscaler.of(hosted.network)
 
 

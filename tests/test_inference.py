@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
+import subprocess
+import sys
 import weakref
 from fractions import Fraction
 from operator import mul
@@ -15,7 +19,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gpen_arch.errors import InvalidOptionError, UnsupportedModelError
-from gpen_arch.inference import cpu_has_bf16, prepare_for_inference, resolve_dtype
+from gpen_arch.inference import (
+    Collector,
+    cpu_has_bf16,
+    prepare_for_inference,
+    resolve_dtype,
+    upload,
+)
 from gpen_arch.inference.convolutions import PhasedUpsamplingConv, UpsamplingConv
 from gpen_arch.inference.precision import bounded_style, bounded_weight, cpu_has_matrix_unit
 from gpen_arch.inference.winograd import (
@@ -295,6 +305,48 @@ def test_fewer_multiplications_only_where_they_pay() -> None:
     assert not is_worthwhile(256, 64, cpu, torch.float16)
     assert not is_worthwhile(256, 64, torch.device("cuda"), torch.float32)
     assert is_worthwhile(256, 64, cpu, torch.bfloat16) != cpu_has_matrix_unit()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_compiled_activations_agree(dtype: torch.dtype) -> None:
+    network = small_gpen()
+    prepared = prepare_for_inference(network, dtype, compiled=True)
+    for batch in (1, 3):
+        actual, expected = prepared(faces(batch)), network(faces(batch))
+        assert relative_error(actual, expected) <= TOLERANCE[dtype]
+    network.generator.conv1.conv.weight.mul_(1.5)
+    assert relative_error(prepared(faces()), network(faces())) <= TOLERANCE[dtype]
+    assert prepared.fast.convs[0].compiled
+
+
+def test_without_a_compiler_the_option_says_so(tmp_path: Path) -> None:
+    program = (
+        "import torch\n"
+        "from gpen_arch.inference.fusion import require_compiler\n"
+        "require_compiler(torch.device('cpu'), torch.float32)\n"
+    )
+    environment = {**os.environ, "CXX": "/nowhere/g++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "MissingDependencyError: compiling needs torch's compiler with a C++ compiler" in last
+    assert "install a C++ compiler or leave the option away" in last
+
+
+def test_results_are_collected_in_order() -> None:
+    x = torch.arange(10.0).reshape(5, 2)
+    collector, counts = Collector(torch.zeros_like(x)), []
+    for part in x.split(2):
+        collector.add(upload(part, torch.device("cpu")))
+        counts.append(collector.done)
+    collector.finish()
+    assert torch.equal(collector.target, x)
+    assert counts == [2, 4, 5]
+    assert upload(x, torch.device("cpu"), torch.float16).dtype is torch.float16
 
 
 def test_a_network_prepared_for_another_device_is_right_here_too() -> None:

@@ -27,13 +27,19 @@ BFR_256 = {"channel_multiplier": 1, "narrow": 0.5}  # the published 256 network 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where and how to measure. ``picture`` is (height, width) of the enlarged picture."""
+    """Where and how to measure.
+
+    ``picture`` is (height, width) of the enlarged picture, ``batch`` the faces that GPEN gets at
+    once, and ``compiled`` has GPEN's elementwise work fused.
+    """
 
     device: torch.device
     dtypes: dict[str, torch.dtype]
     sizes: tuple[int, ...] = (512,)
     faces: int = 29
     picture: tuple[int, int] = (1136, 2656)
+    batch: int = 1
+    compiled: bool = False
     runs: int = 5
     peers: tuple[str, ...] = ()
     detector: RetinaFaceDetector | None = None
@@ -89,8 +95,9 @@ def random_detector(setting: Setting) -> RetinaFaceDetector:
 def benchmark_gpen(setting: Setting) -> Iterator[Row]:
     for size in setting.sizes:
         network = random_gpen(size, setting.device)
-        x = torch.rand(1, 3, size, size, device=setting.device) * 2 - 1
-        yield from _benchmark_network(f"GPEN-{size}, one face", network, x, setting)
+        x = torch.rand(setting.batch, 3, size, size, device=setting.device) * 2 - 1
+        title = f"GPEN-{size}, {setting.batch} face(s)"
+        yield from _benchmark_network(title, network, x, setting)
 
 
 def benchmark_rrdbnet(setting: Setting) -> Iterator[Row]:
@@ -105,7 +112,7 @@ def _benchmark_network(
     convolutions = convolutions_of(network, tuple(x.shape))
     calls: dict[str, Callable[[], object]] = {}
     for label, dtype in setting.dtypes.items():
-        prepared = prepare_for_inference(network, dtype)
+        prepared = prepare_for_inference(network, dtype, compiled=setting.compiled)
         calls[label] = lambda prepared=prepared: prepared(x)
         calls[f"{label} ceiling"] = ceiling_call(convolutions, setting.device, dtype)
     # A published super-resolution network has one form only.
@@ -164,15 +171,17 @@ def benchmark_pipeline(setting: Setting) -> Iterator[Row]:
     for label, dtype in setting.dtypes.items():
         pipeline = random_pipeline(setting, dtype, detector)
         pipeline(image[:, :, :64, :64])  # warms up; the whole picture would double the time
-        measured = setting.measure({label: lambda run=pipeline: run(image)}, runs=1)
-        title = f"whole picture, {setting.faces} faces, {width}x{height} x2"
+        runs = 1 if setting.device.type == "cpu" else setting.runs
+        measured = setting.measure({label: lambda run=pipeline: run(image)}, runs)
+        title = f"whole picture, {setting.faces} face(s), {width}x{height} x2"
         yield Row(title, label, 1, measured[label])
 
 
 def random_pipeline(
     setting: Setting, dtype: torch.dtype, detector: FaceDetector
 ) -> PortraitPipeline:
-    gpen = prepare_for_inference(random_gpen(setting.sizes[0], setting.device), dtype)
+    network = random_gpen(setting.sizes[0], setting.device)
+    gpen = prepare_for_inference(network, dtype, compiled=setting.compiled)
     upscaler = prepare_for_inference(random_upscaler(setting.device), dtype)
     return PortraitPipeline(FaceRestorer(gpen), detector, upscaler)
 

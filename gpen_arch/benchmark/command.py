@@ -41,6 +41,8 @@ def add_benchmark_command(subparsers) -> None:
         help="precisions to compare (fp32 and the device's fastest)",
     )
     parser.add_argument("--size", nargs="+", type=int, default=[512], help="of GPEN (512)")
+    parser.add_argument("--batch", type=int, default=1, help="faces that GPEN gets at once (1)")
+    parser.add_argument("--compile", action="store_true", help="by torch's compiler: GPEN")
     parser.add_argument("--faces", type=int, default=29, help="in the picture (29)")
     parser.add_argument(
         "--picture",
@@ -97,6 +99,8 @@ def run_benchmark(args: Namespace) -> int:
         sizes=tuple(args.size),
         faces=args.faces,
         picture=args.picture,
+        batch=args.batch,
+        compiled=args.compile,
         runs=args.runs,
         peers=tuple(args.peer),
         detector=load_detector(args.detector, device=device) if args.detector else None,

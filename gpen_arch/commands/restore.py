@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..errors import GpenError, InvalidOptionError
 from ..images import LoadedImage, list_images, read_image, write_image
 from ..images.atomic import write_bytes_atomically
+from ..inference import upload
 from ..pipeline import PortraitOptions, PortraitPipeline, PortraitResult
 from ..restoration import FaceRestorer
 from .models import Models, add_model_arguments, load_models
@@ -149,7 +150,7 @@ def _restore_picture(
     source: Path, target: Path, models: Models, options: PortraitOptions, args: Namespace
 ) -> dict[str, object]:
     picture = read_image(source)
-    image = picture.pixels[None].to(models.device)
+    image = upload(picture.pixels[None], models.device)
     if args.aligned:
         return _restore_crop(image, picture, target, models.restorer, args)
     assert models.detector is not None

@@ -3,8 +3,10 @@
 from .allocation import keep_activation_memory, release_freed_memory
 from .precision import cpu_has_bf16, resolve_dtype
 from .prepare import PreparedNetwork, input_placement, prepare_for_inference
+from .transfer import Collector, upload
 
 __all__ = [
+    "Collector",
     "PreparedNetwork",
     "cpu_has_bf16",
     "input_placement",
@@ -12,4 +14,5 @@ __all__ = [
     "prepare_for_inference",
     "release_freed_memory",
     "resolve_dtype",
+    "upload",
 ]

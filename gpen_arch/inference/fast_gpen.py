@@ -19,12 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..networks.gpen import GPEN, StyledConv, ToRGB
-from ..networks.layers import PIXEL_NORM_EPS, EqualConv2d, EqualLinear, FusedLeakyReLU
+from ..networks.gpen import GPEN, StyledConv
+from ..networks.layers import PIXEL_NORM_EPS, EqualConv2d, FusedLeakyReLU
 from ..ops.bias_act import LEAKY_GAIN, LEAKY_SLOPE
 from ..ops.modulated_conv2d import DEMODULATION_EPS
 from .convolutions import depthwise_blur, fastest_convolution
-from .kernels import channels_last, channels_last_empty, conv_leaky_relu, row_chunks
+from .fast_to_rgb import FastToRGB, RGBSum
+from .folding import folded_linear
+from .fusion import compiled_activation
+from .kernels import channels_last, channels_last_empty, conv_leaky_relu, per_channel, row_chunks
 from .precision import bounded_style, bounded_weight, finite_
 from .winograd import WinogradConv
 
@@ -32,7 +35,9 @@ from .winograd import WinogradConv
 class FastGPEN(nn.Module):
     """Restore faces: (B, 3, S, S) in -1..1, RGB, to the same shape; any float type in and out."""
 
-    def __init__(self, network: GPEN, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, network: GPEN, dtype: torch.dtype, device: torch.device, *, compiled: bool = False
+    ) -> None:
         super().__init__()
         self.config = network.config
         self.dtype = dtype
@@ -46,7 +51,9 @@ class FastGPEN(nn.Module):
         convs = [synthesis.conv1, *synthesis.convs]
         self.convs = nn.ModuleList(
             # 4 px, then two of each resolution: one that doubles the size, one that keeps it.
-            FastStyledConv(conv, dtype, size=4 << (index + 1) // 2, device=device)
+            FastStyledConv(
+                conv, dtype, size=4 << (index + 1) // 2, device=device, compiled=compiled
+            )
             for index, conv in enumerate(convs)
         )
         to_rgbs = [synthesis.to_rgb1, *synthesis.to_rgbs]
@@ -105,23 +112,6 @@ class FastGPEN(nn.Module):
         return image
 
 
-def per_channel(x: Tensor) -> Tensor:
-    """(C,) or (B, C) to something that broadcasts over (B, C, H, W)."""
-    return x.reshape(-1, x.shape[-1], 1, 1)
-
-
-def folded_linear(layer: nn.Module) -> nn.Linear:
-    """An equalised linear layer as an ordinary one; the activation's gain is folded in."""
-    assert isinstance(layer, EqualLinear)
-    gain = LEAKY_GAIN if layer.activate else 1.0
-    folded = nn.Linear(layer.weight.shape[1], layer.weight.shape[0], device="meta")
-    weight = layer.weight.detach().float() * (layer.gain * gain)
-    folded.weight = nn.Parameter(weight, requires_grad=False)
-    bias = layer.bias.detach().float() * (layer.lr_multiplier * gain)
-    folded.bias = nn.Parameter(bias, requires_grad=False)
-    return folded
-
-
 class FastEncoderConv(nn.Module):
     """[blur,] convolution, bias, activation."""
 
@@ -172,10 +162,16 @@ class FastStyledConv(nn.Module):
     encoder_scale: Tensor
 
     def __init__(
-        self, layer: StyledConv, dtype: torch.dtype, *, size: int, device: torch.device
+        self,
+        layer: StyledConv,
+        dtype: torch.dtype,
+        *,
+        size: int,
+        device: torch.device,
+        compiled: bool,
     ) -> None:
         super().__init__()
-        self.dtype, self.size = dtype, size
+        self.dtype, self.size, self.compiled = dtype, size, compiled
         conv = layer.conv
         weight = conv.weight.detach()[0].float() * conv.gain
         self.modulation = folded_linear(conv.modulation)
@@ -218,6 +214,8 @@ class FastStyledConv(nn.Module):
         out: Tensor | None = None,
     ) -> Tensor:
         """The layer's activation (B, 2 O, H, W), times the style of the layer that follows."""
+        if self.compiled:
+            return self._inject_compiled(x, style, feature, rgb, following)
         channels = x.shape[1]
         shape = (len(feature), 2 * channels, *x.shape[2:])
         y = channels_last_empty(shape, x) if out is None else out
@@ -236,49 +234,22 @@ class FastStyledConv(nn.Module):
                 part.mul_(per_channel(following))
         return y
 
-
-class FastToRGB(nn.Module):
-    """The weights of one resolution's RGB output."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, layer: ToRGB, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-        self.modulation = folded_linear(layer.conv.modulation)
-        weight = layer.conv.weight.detach()[0, :, :, 0, 0].float() * layer.conv.gain
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", layer.bias.detach().to(torch.float32, copy=True))
-
-    def style(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights (B, C, 3) and the scale (B, 1, 3) of what they give."""
-        weight = (self.modulation(w)[:, None] * self.weight).mT
-        scale = torch.ones_like(weight[:, :1])
-        if self.dtype is torch.float16:
-            scale = weight.abs().sum(dim=1, keepdim=True).clamp_min(torch.finfo().tiny)
-        return (weight / scale).to(self.dtype), scale
-
-
-class RGBSum:
-    """The picture so far, upsampled, to which one resolution's projection is added by rows."""
-
-    def __init__(self, layer: FastToRGB, w: Tensor, below: Tensor | None, like: Tensor) -> None:
-        self.weight, self.scale = layer.style(w)
-        shape = (len(w), 3, *like.shape[2:])
-        if below is None:
-            self.image = layer.bias.expand(shape).clone(memory_format=torch.channels_last)
-        else:
-            self.image = upsample(below).add_(layer.bias)
-
-    def add(self, x: Tensor, rows: slice) -> None:
-        batch, channels, height, width = x.shape
-        pixels = x.permute(0, 2, 3, 1).reshape(batch, -1, channels)
-        rgb = (pixels @ self.weight).float() * self.scale
-        self.image[:, :, rows] += rgb.reshape(batch, height, width, 3).permute(0, 3, 1, 2)
-
-
-def upsample(image: Tensor) -> Tensor:
-    """Double the size: away from the border, the [1, 3, 3, 1] low-pass is bilinear sampling."""
-    padded = F.pad(image, (1, 1, 1, 1))
-    return F.interpolate(padded, scale_factor=2, mode="bilinear")[:, :, 2:-2, 2:-2]
+    def _inject_compiled(
+        self,
+        x: Tensor,
+        style: tuple[Tensor, Tensor],
+        feature: Tensor,
+        rgb: RGBSum | None,
+        following: Tensor | None,
+    ) -> Tensor:
+        bias, feature_bias = (per_channel(half) for half in self.bias.chunk(2))
+        demodulation = per_channel(style[1])
+        factor = None if following is None else per_channel(following)
+        at_once = factor if rgb is None else None  # the picture is made of what has no style yet
+        y = compiled_activation()(
+            x, demodulation, bias, feature, self.encoder_scale, feature_bias, at_once
+        )
+        if rgb is not None:
+            rgb.add(y, slice(None))
+            y = y if factor is None else y.mul_(factor)
+        return y

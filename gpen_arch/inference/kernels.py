@@ -28,6 +28,11 @@ def channels_last_empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     )
 
 
+def per_channel(x: Tensor) -> Tensor:
+    """(C,) or (B, C) to something that broadcasts over (B, C, H, W)."""
+    return x.reshape(-1, x.shape[-1], 1, 1)
+
+
 def conv_leaky_relu(
     x: Tensor, weight: Tensor, bias: Tensor, *, stride: int = 1, padding: int = 0
 ) -> Tensor:
