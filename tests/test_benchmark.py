@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 def tiny_setting() -> Setting:
     dtypes = {"fp32": torch.float32}
-    return Setting(CPU, dtypes, sizes=(16,), faces=2, picture=(96, 128), runs=2)
+    return Setting(CPU, dtypes, sizes=(16,), faces=2, frames=2, picture=(96, 128), runs=2)
 
 
 def test_convolutions_are_counted_without_computing_them() -> None:
@@ -75,7 +75,7 @@ def test_planted_faces_can_be_cropped() -> None:
     assert (crops > 0.99).float().mean() > 0.95  # inside the picture
 
 
-@pytest.mark.parametrize("case", ["gpen", "paste"])
+@pytest.mark.parametrize("case", ["gpen", "paste", "video"])
 def test_cases_run(case: str) -> None:
     rows = list(CASES[case](tiny_setting()))
     assert rows
@@ -110,12 +110,24 @@ def test_command_writes_the_machine_and_every_run(tmp_path: Path) -> None:
     assert args.picture == (48, 64)
 
 
-def test_a_bad_size_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--picture", "big", "expected WIDTHxHEIGHT such as 2656x1136, found 'big'"),
+        ("--size", "300", "expected a power of two from 8 up, such as 512, found '300'"),
+        ("--batch", "0", "expected a whole number from 1 up, found '0'"),
+        ("--runs", "-2", "expected a whole number from 1 up, found '-2'"),
+        ("--frames", "many", "expected a whole number from 1 up, found 'many'"),
+    ],
+)
+def test_bad_options_are_named(
+    capsys: pytest.CaptureFixture[str], option: str, value: str, expected: str
+) -> None:
     parser = argparse.ArgumentParser()
     add_benchmark_command(parser.add_subparsers())
     with pytest.raises(SystemExit):
-        parser.parse_args(["benchmark", "--picture", "big"])
-    assert "expected WIDTHxHEIGHT such as 2656x1136, found 'big'" in capsys.readouterr().err
+        parser.parse_args(["benchmark", f"{option}={value}"])
+    assert expected in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, sqrt
 
 import torch
@@ -16,12 +16,13 @@ from ..faces.retinaface import RetinaFaceDetector
 from ..inference import prepare_for_inference
 from ..networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
 from ..pipeline import PortraitPipeline
-from ..restoration import FaceRestorer, RestoredFaces
+from ..restoration import FaceRestorer, RestoredFaces, restore_faces
 from .ceiling import ceiling_call, convolutions_of
 from .measure import Measurement, measure_in_turn
 from .peer import peer_call
 
 UPSCALER_INPUT = 256
+VIDEO_FRAME = (720, 1280)
 BFR_256 = {"channel_multiplier": 1, "narrow": 0.5}  # the published 256 network is a narrower one
 
 
@@ -37,6 +38,7 @@ class Setting:
     dtypes: dict[str, torch.dtype]
     sizes: tuple[int, ...] = (512,)
     faces: int = 29
+    frames: int = 8
     picture: tuple[int, int] = (1136, 2656)
     batch: int = 1
     compiled: bool = False
@@ -198,6 +200,24 @@ class PlantedFaces:
         return [list(self.faces.of_frame(frame)) for frame in range(len(images))]
 
 
+def benchmark_video(setting: Setting) -> Iterator[Row]:
+    """Frames of a video, a face in each: crop, restore in shared batches, paste."""
+    images = torch.rand(setting.frames, 3, *VIDEO_FRAME, device=setting.device)
+    face = planted_faces(1, VIDEO_FRAME).faces[0]
+    found = tuple(replace(face, frame=frame) for frame in range(setting.frames))
+    faces = FaceSet(found, VIDEO_FRAME, setting.frames)
+    for label, dtype in setting.dtypes.items():
+        network = random_gpen(setting.sizes[0], setting.device)
+        restorer = FaceRestorer(prepare_for_inference(network, dtype, compiled=setting.compiled))
+
+        def restore_and_paste(restorer: FaceRestorer = restorer) -> object:
+            return paste_faces(images, restore_faces(images, faces, restorer))
+
+        measured = setting.measure({label: restore_and_paste})
+        title = f"video, {setting.frames} frames of {VIDEO_FRAME[1]}x{VIDEO_FRAME[0]}"
+        yield Row(title, label, setting.frames, measured[label])
+
+
 def planted_faces(count: int, picture: tuple[int, int]) -> FaceSet:
     """Faces in a grid over a picture (height, width), as in a group photo, slightly turned."""
     height, width = picture
@@ -224,4 +244,5 @@ CASES: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "detection": benchmark_detection,
     "paste": benchmark_crop_and_paste,
     "pipeline": benchmark_pipeline,
+    "video": benchmark_video,
 }

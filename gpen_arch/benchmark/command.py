@@ -40,10 +40,11 @@ def add_benchmark_command(subparsers) -> None:
         choices=("auto", "fp32", "fp16", "bf16"),
         help="precisions to compare (fp32 and the device's fastest)",
     )
-    parser.add_argument("--size", nargs="+", type=int, default=[512], help="of GPEN (512)")
-    parser.add_argument("--batch", type=int, default=1, help="faces that GPEN gets at once (1)")
+    parser.add_argument("--size", nargs="+", type=_gpen_size, default=[512], help="of GPEN (512)")
+    parser.add_argument("--batch", type=_count, default=1, help="faces that GPEN gets at once (1)")
     parser.add_argument("--compile", action="store_true", help="by torch's compiler: GPEN")
-    parser.add_argument("--faces", type=int, default=29, help="in the picture (29)")
+    parser.add_argument("--faces", type=_count, default=29, help="in the picture (29)")
+    parser.add_argument("--frames", type=_count, default=8, help="of a video, a face in each (8)")
     parser.add_argument(
         "--picture",
         type=_size,
@@ -51,8 +52,8 @@ def add_benchmark_command(subparsers) -> None:
         metavar="WxH",
         help="size of the enlarged picture (2656x1136)",
     )
-    parser.add_argument("--runs", type=int, default=5, help="counted runs (5)")
-    parser.add_argument("--threads", type=int, help="of the CPU (all cores)")
+    parser.add_argument("--runs", type=_count, default=5, help="counted runs (5)")
+    parser.add_argument("--threads", type=_count, help="of the CPU (all cores)")
     parser.add_argument("--detector", type=Path, metavar="FILE", help="RetinaFace weights (random)")
     parser.add_argument(
         "--peer",
@@ -75,9 +76,22 @@ def _add_scaling_arguments(parser: ArgumentParser) -> None:
         metavar="SWEEP",
         help=f"instead, time and memory against {', '.join(SWEEPS)} (all of them)",
     )
-    group.add_argument("--most-faces", type=int, default=64, help="(64)")
+    group.add_argument("--most-faces", type=_count, default=64, help="(64)")
     group.add_argument("--most-megapixels", type=float, default=32, help="(32)")
     group.add_argument("--plot", type=Path, metavar="FILE", help="draw the sweeps as a picture")
+
+
+def _count(text: str) -> int:
+    if not (text.isdigit() and int(text) > 0):
+        raise ArgumentTypeError(f"expected a whole number from 1 up, found {text!r}")
+    return int(text)
+
+
+def _gpen_size(text: str) -> int:
+    size = _count(text)
+    if size < 8 or size & (size - 1):
+        raise ArgumentTypeError(f"expected a power of two from 8 up, such as 512, found {text!r}")
+    return size
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -98,6 +112,7 @@ def run_benchmark(args: Namespace) -> int:
         dtypes=dtypes,
         sizes=tuple(args.size),
         faces=args.faces,
+        frames=args.frames,
         picture=args.picture,
         batch=args.batch,
         compiled=args.compile,
