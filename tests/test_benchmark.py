@@ -52,7 +52,7 @@ def test_contestants_take_turns() -> None:
     order: list[str] = []
     calls = {name: lambda name=name: order.append(name) for name in "ab"}
     measured = measure_in_turn(calls, CPU, runs=3)
-    assert "".join(order) == "ab" + "ababab"
+    assert "".join(order) == "abab" + "ababab"
     assert len(measured["a"].seconds) == 3
     assert Measurement((3.0, 1.0, 2.0)).median == 2.0
     assert Measurement((3.0, 1.0, 2.0)).spread == (1.0, 3.0)

@@ -50,9 +50,13 @@ def measure_in_turn(
         calls: what to time, by name.
         device: waited for before and after each call.
         runs: counted rounds.
-        warm_up: whether one uncounted round comes first; without it no memory is measured.
+        warm_up: whether two uncounted rounds come first: one measures memory, from which it starts
+            without any at hand, and one has it at hand again.
     """
     peaks = {name: peak_memory(call, device) if warm_up else None for name, call in calls.items()}
+    if warm_up:
+        for call in calls.values():
+            call()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(runs):
         for name, call in calls.items():

@@ -11,11 +11,11 @@ import os
 from collections.abc import Callable
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
-_KEPT_BYTES = 1 << 30
+_KEPT_BYTES = (1 << 31) - 1  # all that an int holds; the activations of a 1024 px GPEN need it
 
 
 def keep_activation_memory() -> None:
-    """Ask Linux for 2 MB pages, and keep up to 1 GB of freed memory for the next layer.
+    """Ask Linux for 2 MB pages, and keep up to 2 GB of freed memory for the next layer.
 
     For the command line to call before the first tensor; later the pages' size has no effect. The
     user's own settings (``THP_MEM_ALLOC_ENABLE``, ``MALLOC_TRIM_THRESHOLD_``,
