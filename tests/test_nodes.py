@@ -215,7 +215,17 @@ def peak_bytes(network: nn.Module, x: torch.Tensor) -> int:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("faces", [1, 2])
-def test_gpen_keeps_to_its_memory_figure(pack: ModuleType, dtype: torch.dtype, faces: int) -> None:
+@pytest.mark.parametrize("matrix_unit", [True, False])
+def test_gpen_keeps_to_its_memory_figure(
+    pack: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    faces: int,
+    matrix_unit: bool,
+) -> None:
+    """On a CPU with a matrix unit, and on one without, which convolves in another way."""
+    precision = part(pack, "gpen_arch.inference.precision")
+    monkeypatch.setattr(precision, "_cpu_has", lambda probe: matrix_unit)
     memory, networks = part(pack, "nodes.memory"), part(pack, "gpen_arch.networks")
     config = networks.GPENConfig(128, 64, n_mlp=2, channel_multiplier=1, narrow=0.25)
     network = part(pack, "gpen_arch.inference").prepare_for_inference(networks.GPEN(config), dtype)

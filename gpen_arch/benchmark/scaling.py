@@ -99,7 +99,11 @@ SWEEPS: dict[str, Callable[[Setting, Limits], Iterator[Point]]] = {
     "batch": sweep_batch,
     "picture": sweep_picture,
 }
-LABELS = {"faces": "faces in the picture", "batch": "faces a batch", "picture": "megapixels upscaled x2"}
+LABELS = {
+    "faces": "faces in the picture",
+    "batch": "faces a batch",
+    "picture": "megapixels upscaled x2",
+}
 
 
 def plot(points: list[Point], path: Path) -> None:
