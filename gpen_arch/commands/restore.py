@@ -217,8 +217,8 @@ class _StepBar:
     def update(self, stage: str, done: int, total: int) -> None:
         if stage != self.stage:
             self.stage = stage
+            self.bar.set_postfix_str(stage, refresh=False)
             self.bar.reset(total)
-            self.bar.set_postfix_str(stage)
         self.bar.total = total
         self.bar.n = done
         self.bar.refresh()
