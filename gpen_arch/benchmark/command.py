@@ -42,7 +42,7 @@ def add_benchmark_command(subparsers) -> None:
     )
     parser.add_argument("--size", nargs="+", type=_gpen_size, default=[512], help="of GPEN (512)")
     parser.add_argument("--batch", type=_count, default=1, help="faces that GPEN gets at once (1)")
-    parser.add_argument("--compile", action="store_true", help="by torch's compiler: GPEN")
+    parser.add_argument("--compile", action="store_true", help="GPEN as by restore --compile")
     parser.add_argument("--faces", type=_count, default=29, help="in the picture (29)")
     parser.add_argument("--frames", type=_count, default=8, help="of a video, a face in each (8)")
     parser.add_argument(

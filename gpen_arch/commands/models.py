@@ -64,7 +64,8 @@ def add_model_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--compile",
         action="store_true",
-        help="fuse GPEN's elementwise work by torch's compiler: for many faces, on a GPU",
+        help="fuse GPEN's elementwise work by torch's compiler: for many faces on a GPU, "
+        "where it has not been measured yet",
     )
 
 

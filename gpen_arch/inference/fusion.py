@@ -1,13 +1,14 @@
 """A layer's elementwise work in one pass over memory, by torch's compiler, where one is at hand.
 
-Eager torch reads and writes every activation once for each operator. On a GPU these passes cost
-more than the convolutions between them; on a CPU with fast bf16 convolutions, a quarter.
+Eager torch reads and writes every activation once for each operator. By the count of bytes, these
+passes take a GPU longer than fp16 convolutions do; that has not been measured yet. On a CPU there
+is nothing to gain: there a few rows at a time pass through the cache (``kernels.row_chunks``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -17,21 +18,6 @@ from ..errors import MissingDependencyError
 from ..ops.bias_act import LEAKY_SLOPE
 from .kernels import channels_last
 from .precision import ACTIVATION_LIMIT
-
-
-class StyledActivation(Protocol):
-    """The signature of :func:`styled_activation`."""
-
-    def __call__(
-        self,
-        x: Tensor,
-        demodulation: Tensor,
-        bias: Tensor,
-        feature: Tensor,
-        feature_scale: Tensor,
-        feature_bias: Tensor,
-        following: Tensor | None,
-    ) -> Tensor: ...
 
 
 def styled_activation(
@@ -50,15 +36,15 @@ def styled_activation(
     """
     synthesised = torch.addcmul(bias, x, demodulation)
     encoded = torch.addcmul(feature_bias, feature, feature_scale)
-    y = F.leaky_relu(torch.cat((synthesised, encoded), dim=1), LEAKY_SLOPE)
+    y = torch.cat((synthesised, encoded), dim=1)
     if x.dtype is torch.float16:
         y = y.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
-    y = y.to(x.dtype)
+    y = F.leaky_relu(y, LEAKY_SLOPE).to(x.dtype)
     return y if following is None else y * following
 
 
 @cache
-def compiled_activation() -> StyledActivation:
+def compiled_activation() -> Callable[..., Tensor]:
     """:func:`styled_activation` as one kernel for any shape, type and device; made when called."""
     return torch.compile(styled_activation, dynamic=True)
 

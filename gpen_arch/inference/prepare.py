@@ -87,7 +87,7 @@ def prepare_for_inference(
         device: where it will run, if it is going to be moved: a CPU and a GPU are fast with
             different arithmetic. Either form is right on both.
         compiled: have torch's compiler fuse a GPEN's elementwise work, which takes some seconds
-            here and saves a share of every face; for many faces, on a GPU or with bf16.
+            here. Meant for many faces on a GPU, where it has not been measured yet.
 
     Raises:
         UnsupportedModelError: another kind of network.
