@@ -307,18 +307,38 @@ def test_fewer_multiplications_only_where_they_pay() -> None:
     assert is_worthwhile(256, 64, cpu, torch.bfloat16) != cpu_has_matrix_unit()
 
 
+COMPILED = """
+import sys
+import torch
+from gpen_arch.inference import prepare_for_inference
+from gpen_arch.networks import GPEN, GPENConfig
+
+network = GPEN(GPENConfig(64, style_dim=32, n_mlp=2, narrow=0.125)).requires_grad_(False)
+for name, parameter in network.named_parameters():
+    if name.endswith("noise.weight"):
+        parameter.fill_(0.1)
+prepared = prepare_for_inference(network, getattr(torch, sys.argv[1]), compiled=True)
+assert prepared.fast.convs[0].compiled
+for batch in (1, 3, 2):
+    x = torch.rand(batch, 3, 64, 64) * 2 - 1
+    expected = network(x)
+    print(float((prepared(x) - expected).norm() / expected.norm()))
+    network.generator.conv1.conv.weight.mul_(1.5)
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_compiled_activations_agree(dtype: torch.dtype) -> None:
-    network = small_gpen()
-    prepared = prepare_for_inference(network, dtype, compiled=True)
-    for batch in (1, 3):
-        actual, expected = prepared(faces(batch)), network(faces(batch))
-        assert relative_error(actual, expected) <= TOLERANCE[dtype]
-    network.generator.conv1.conv.weight.mul_(1.5)
-    assert relative_error(prepared(faces()), network(faces())) <= TOLERANCE[dtype]
-    assert prepared.fast.convs[0].compiled
+    """In batches of several sizes, after a change of weights; in a process of its own, because
+    what older versions of torch compile has the whole process flush small numbers to zero."""
+    command = [sys.executable, "-c", COMPILED, str(dtype).removeprefix("torch.")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    errors = [float(line) for line in done.stdout.split()]
+    assert len(errors) == 3
+    assert max(errors) <= TOLERANCE[dtype]
 
 
 def test_without_a_compiler_the_option_says_so(tmp_path: Path) -> None:
