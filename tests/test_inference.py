@@ -27,6 +27,7 @@ from gpen_arch.inference import (
     upload,
 )
 from gpen_arch.inference.convolutions import PhasedUpsamplingConv, UpsamplingConv
+from gpen_arch.inference.kernels import channels_last, conv_add_
 from gpen_arch.inference.precision import bounded_style, bounded_weight, cpu_has_matrix_unit
 from gpen_arch.inference.winograd import (
     BAND_PIXELS,
@@ -107,8 +108,21 @@ def test_upsampling_by_phases_is_upsampling(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("config", UPSCALERS, ids=lambda config: f"x{config.scale}")
 def test_rrdbnet_agrees_with_the_plain_network(dtype: torch.dtype, config: RRDBNetConfig) -> None:
     network, x = small_rrdbnet(config), faces(2, 24).abs()
-    actual = prepare_for_inference(network, dtype)(x)
-    assert relative_error(actual, network(x)) <= TOLERANCE[dtype]
+    for device in ("cpu", "cuda"):  # what either would be given, run here
+        actual = prepare_for_inference(network, dtype, device=device)(x)
+        assert relative_error(actual, network(x)) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("shape", [(2, 5, 7, 6), (1, 32, 24, 24)], ids=["odd", "even"])
+def test_convolutions_add_in_place(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(6)
+    x = channels_last(torch.randn(shape, generator=generator).to(dtype))
+    weight = channels_last(torch.randn(9, shape[1], 3, 3, generator=generator).to(dtype))
+    total = channels_last(torch.randn(shape[0], 9, *shape[2:], generator=generator).to(dtype))
+    expected = total.float() + F.conv2d(x.float(), weight.float(), padding=1)
+    assert conv_add_(total, x, weight, padding=1).data_ptr() == total.data_ptr()
+    assert relative_error(total, expected) <= TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize("name", ["gpen_64", "gpen_32_cm1", "rrdbnet_x2"])

@@ -1,9 +1,10 @@
 """RRDBNet for inference: the same function as ``networks.rrdbnet.RRDBNet``, without concatenating.
 
 A dense block's convolution k reads the outputs of all before it. Read the other way round, each
-source feeds all convolutions after it, so one convolution per source computes its share in all of
-them at once, and the shares are summed. The arithmetic is the same, nothing is concatenated, and
-the convolutions are narrow where they read and wide where they write instead of the reverse.
+source feeds all convolutions after it, and a convolution is the sum of its sources' shares. The
+arithmetic is the same, and nothing is concatenated. A GPU computes a source's shares in all
+convolutions at once (``FastDenseBlock``); a CPU adds each share to its sum while it is computed
+(``SummingDenseBlock``).
 """
 
 from __future__ import annotations
@@ -13,20 +14,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..networks.rrdbnet import LEAKY_SLOPE, RESIDUAL_SCALE, RRDB, ResidualDenseBlock, RRDBNet
-from .kernels import channels_last, conv_leaky_relu
+from .kernels import channels_last, conv_add_, conv_leaky_relu
 from .precision import finite_
 
 
 class FastRRDBNet(nn.Module):
     """Upscale (B, 3, H, W) in 0..1 to (B, 3, scale H, scale W); any float type in and out."""
 
-    def __init__(self, network: RRDBNet, dtype: torch.dtype) -> None:
+    def __init__(self, network: RRDBNet, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         self.config = network.config
         self.dtype = dtype
         self.conv_first = FastConv(network.conv_first, dtype)
+        summing = device.type == "cpu" and dtype is not torch.float16
+        dense_block = SummingDenseBlock if summing else FastDenseBlock
         self.body = nn.ModuleList(
-            FastDenseBlock(block, dtype)
+            dense_block(block, dtype)
             for rrdb in network.body
             if isinstance(rrdb, RRDB)
             for block in (rrdb.rdb1, rrdb.rdb2, rrdb.rdb3)
@@ -69,14 +72,46 @@ class FastConv(nn.Module):
         return finite_(F.conv2d(x, self.weight, self.bias, padding=1))
 
 
+def convolutions(block: ResidualDenseBlock) -> tuple[nn.Conv2d, ...]:
+    return block.conv1, block.conv2, block.conv3, block.conv4, block.conv5
+
+
+class SummingDenseBlock(nn.Module):
+    """Five convolutions of a dense block, a sum for each; (B, C, H, W) to the same.
+
+    Not for half precision, which wants every share bounded before it is added.
+    """
+
+    def __init__(self, block: ResidualDenseBlock, dtype: torch.dtype) -> None:
+        super().__init__()
+        convs = convolutions(block)
+        for target, conv in enumerate(convs):
+            widths = [block.conv1.in_channels, *(each.out_channels for each in convs[:target])]
+            for source, share in enumerate(conv.weight.detach().split(widths, dim=1)):
+                self.register_buffer(f"weight{source}{target}", channels_last(share.to(dtype)))
+            assert conv.bias is not None
+            self.register_buffer(f"bias{target}", conv.bias.detach().to(dtype, copy=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        totals = [
+            F.conv2d(x, self.get_buffer(f"weight0{t}"), self.get_buffer(f"bias{t}"), padding=1)
+            for t in range(5)
+        ]
+        for source in range(1, 5):
+            mine = F.leaky_relu_(totals.pop(0), LEAKY_SLOPE)
+            for target, total in enumerate(totals, start=source):
+                conv_add_(total, mine, self.get_buffer(f"weight{source}{target}"), padding=1)
+        return torch.add(x, totals[0], alpha=RESIDUAL_SCALE)
+
+
 class FastDenseBlock(nn.Module):
-    """Five convolutions of a dense block, regrouped by source; (B, C, H, W) to the same."""
+    """Five convolutions of a dense block, grouped by source; (B, C, H, W) to the same."""
 
     bias: Tensor
 
     def __init__(self, block: ResidualDenseBlock, dtype: torch.dtype) -> None:
         super().__init__()
-        convs = (block.conv1, block.conv2, block.conv3, block.conv4, block.conv5)
+        convs = convolutions(block)
         self.grow = block.conv1.out_channels
         ends = [conv.in_channels for conv in convs]
         for source, end in enumerate(ends):

@@ -51,12 +51,26 @@ def conv_leaky_relu(
     return F.leaky_relu_(y, LEAKY_SLOPE)
 
 
+def conv_add_(total: Tensor, x: Tensor, weight: Tensor, *, padding: int) -> Tensor:
+    """``total += conv2d(x, weight)``: (B, O, H, W), channels-last like ``x`` and ``weight``.
+
+    oneDNN adds while a tile of the result is in registers, as for :func:`conv_leaky_relu`.
+    """
+    if _has_onednn(x):
+        size = [padding, padding], [1, 1], [1, 1]
+        return torch.ops.mkldnn._convolution_pointwise_.binary(
+            total, x, weight, None, *size, 1, "add", 1.0, None, [], None
+        )
+    return total.add_(F.conv2d(x, weight, padding=padding))
+
+
 def _has_onednn(x: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
     )
 
 

@@ -108,7 +108,7 @@ def fast_form(
     if isinstance(network, GPEN):
         return FastGPEN(network, dtype, device, compiled=compiled)
     if isinstance(network, RRDBNet):
-        return FastRRDBNet(network, dtype)
+        return FastRRDBNet(network, dtype, device)
     raise UnsupportedModelError(
         f"expected a GPEN or an RRDBNet, found a {type(network).__name__}; "
         "use it as it is, there is no faster form of it"
