@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..networks.layers import blur_kernel
 from .kernels import channels_last, channels_last_empty
-from .precision import cpu_has_matrix_unit
+from .precision import uses_matrix_unit
 from .winograd import WinogradConv, is_worthwhile
 
 
@@ -28,7 +28,7 @@ def fastest_convolution(
     if not upsample:
         wins = is_worthwhile(weight.shape[1], size, device, dtype)
         return (WinogradConv if wins else DirectConv)(weight, dtype)
-    by_phase = device.type == "cpu" and dtype is torch.bfloat16 and cpu_has_matrix_unit()
+    by_phase = uses_matrix_unit(device, dtype)
     return (PhasedUpsamplingConv if by_phase else UpsamplingConv)(weight, dtype)
 
 

@@ -50,6 +50,11 @@ def cpu_has_matrix_unit() -> bool:
     return _cpu_has("_is_amx_tile_supported")
 
 
+def uses_matrix_unit(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether convolutions in ``dtype`` run on a matrix unit of this CPU."""
+    return device.type == "cpu" and dtype is torch.bfloat16 and cpu_has_matrix_unit()
+
+
 def _cpu_has(probe: str) -> bool:
     return getattr(torch.cpu, probe, bool)()  # older versions of torch have fewer probes
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from .kernels import channels_last_empty
-from .precision import cpu_has_matrix_unit
+from .precision import uses_matrix_unit
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -85,7 +85,7 @@ def is_worthwhile(channels: int, size: int, device: torch.device, dtype: torch.d
     return (
         device.type == "cpu"
         and dtype in FILTERS
-        and not (dtype is torch.bfloat16 and cpu_has_matrix_unit())
+        and not uses_matrix_unit(device, dtype)
         and channels >= LEAST_CHANNELS
         and size >= LEAST_SIZE
         and size % FILTERS[dtype].outputs == 0
