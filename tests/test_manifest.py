@@ -16,6 +16,7 @@ from gpen_arch.errors import ManifestError, WeightsNotFoundError
 from gpen_arch.weights.manifest import load_manifest, manifest_path, parse_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
+MODULES = ("manifest", "schema", "addresses", "text")
 
 GOOD: dict[str, Any] = {
     "version": 1,
@@ -132,6 +133,19 @@ def test_unknown_id_suggests_the_nearest():
         ("urls", ["https://example.org/a b"], "https"),
         ("urls", ["https://example.org/x", "https://example.org/x"], "each address once"),
         ("urls", [1], "https"),
+        ("urls", ["https://[::1/x"], "well-formed"),
+        ("urls", ["https://huggingface.co@evil.example.org/x"], "user name"),
+        ("urls", ["https://10.0.0.1/x"], "public host"),
+        ("urls", ["https://localhost/x"], "public host"),
+        ("urls", ["https://example.org/\x1b[2J"], "printable"),
+        ("id", "one\x1b[2J", "printable"),
+        ("licence", "MIT\u202e", "printable"),
+        ("description", "A\nmodel.", "printable"),
+        ("file", "a" * 300 + ".pth", "bare file name"),
+        ("builtin", "assets/\x07.pth", "relative path"),
+        ("builtin", "C:one.pth", "relative path"),
+        ("sur\x1bprise", 1, "only the keys"),
+        (7, 1, "only the keys"),
         ("bytes", 0, "positive"),
         ("bytes", True, "positive"),
         ("bytes", "12", "positive"),
@@ -146,15 +160,16 @@ def test_unknown_id_suggests_the_nearest():
         ("surprise", 1, "only the keys"),
     ],
 )
-def test_wrong_field_is_named(field: str, value: object, expected: str):
+def test_wrong_field_is_named(field: Any, value: object, expected: str):
     document = copy.deepcopy(GOOD)
     document["weights"][0][field] = value
     with pytest.raises(ManifestError) as caught:
         parse_manifest(document)
     message = str(caught.value)
     assert "entry 0" in message
-    assert field in message
+    assert str(field).replace("\x1b", " ") in message
     assert expected in message
+    assert message.isprintable()
 
 
 @pytest.mark.parametrize("field", sorted(set(GOOD["weights"][1]) - {"builtin"}))
@@ -186,11 +201,15 @@ def test_duplicates_are_refused(field: str, value: object):
         {"version": 1, "weights": {}},
         {"version": 1, "weights": ["x"]},
         {"version": 1, "weights": [{"id": "x"}], "extra": 0},
+        {"version": 1, "weights": [], 7: 0, None: 1},
+        {"version": 1, "weights": [{7: 0, "id": "x", None: 1}]},
+        {"version": 1, "weights": "x" * 100_000},
     ],
 )
 def test_wrong_shapes_are_refused(document: object):
-    with pytest.raises(ManifestError, match="expected"):
+    with pytest.raises(ManifestError, match="expected") as caught:
         parse_manifest(document)
+    assert len(str(caught.value)) < 1000
 
 
 json_values = st.recursive(
@@ -227,8 +246,41 @@ def test_files_that_are_no_manifest(tmp_path: Path):
         load_manifest(broken)
     with pytest.raises(ManifestError, match="readable"):
         load_manifest(tmp_path / "none.json")
+    broken.write_text("[" * 200_000)
+    with pytest.raises(ManifestError, match="JSON"):
+        load_manifest(broken)
+    broken.write_text('{"version": 1, "weights": [' + "9" * 10_000 + "]}")
+    with pytest.raises(ManifestError):
+        load_manifest(broken)
     broken.write_text(json.dumps(GOOD))
     assert load_manifest(broken) == parse_manifest(GOOD)
+
+
+def test_huge_file_is_refused_before_it_is_parsed(tmp_path: Path):
+    path = tmp_path / "m.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ManifestError, match="at most 1048576 bytes"):
+        load_manifest(path)
+
+
+def test_own_manifest_is_read_again_only_after_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "weights_manifest.json"
+    path.write_text(json.dumps(GOOD))
+    monkeypatch.setattr("gpen_arch.weights.manifest.PACKAGE_FOLDER", tmp_path)
+    first = load_manifest()
+    assert load_manifest() is first
+    assert load_manifest(path) is not first
+    changed = copy.deepcopy(GOOD)
+    del changed["weights"][1]
+    path.write_text(json.dumps(changed))
+    assert [entry.id for entry in load_manifest().entries] == ["one"]
+    path.unlink()
+    monkeypatch.setattr("gpen_arch.weights.manifest.manifest_path", lambda: path)
+    with pytest.raises(ManifestError, match="readable"):
+        load_manifest()
 
 
 def test_installed_package_finds_its_own_copy(tmp_path: Path):
@@ -237,7 +289,7 @@ def test_installed_package_finds_its_own_copy(tmp_path: Path):
     (package / "weights").mkdir(parents=True)
     for name in ("__init__.py", "weights/__init__.py"):
         (package / name).touch()
-    for name in ("errors.py", "progress.py", "weights/manifest.py"):
+    for name in ("errors.py", *(f"weights/{name}.py" for name in MODULES)):
         (package / name).write_bytes((ROOT / "gpen_arch" / name).read_bytes())
     (package / "weights_manifest.json").write_text(json.dumps(GOOD))
     code = (

@@ -4,43 +4,23 @@ The list is ``weights_manifest.json``: at the repository's root in a checkout, b
 modules in an installed wheel.
 """
 
+from __future__ import annotations
+
 import difflib
+import functools
 import json
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import ManifestError, WeightsNotFoundError
+from .schema import check_entry, check_names, check_pin, check_unique, wrong
+from .text import printable
 
 SCHEMA_VERSION = 1
 PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
 
-NETWORKS = frozenset(
-    {"gpen", "discriminator", "rrdbnet", "retinaface", "parsenet", "arcface", "eqface"}
-)
-ROLES = frozenset(
-    {
-        "restoration",
-        "colourisation",
-        "inpainting",
-        "segmentation-to-face",
-        "upscaling",
-        "detection",
-        "parsing",
-        "recognition",
-        "quality",
-        "training",
-    }
-)
-FOLDERS = frozenset({"gpen", "upscale_models", "facedetection", "facerestore_models"})
-EVIDENCE = frozenset({"none", "1", "2+", "own"})
-"""Who states the hash: nobody, one public source, several independent ones, or this project."""
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.(pth|pt|safetensors)")
+_LARGEST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -65,6 +45,12 @@ class WeightEntry:
     bytes: int | None = None
     sha256: str | None = None
     builtin: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would lead out of a folder, also in an entry that no manifest holds."""
+        label = f"entry {printable(self.id)}"
+        check_names(label, self.file, self.aliases)
+        check_pin(label, self.bytes, self.sha256)
 
     @property
     def file_names(self) -> tuple[str, ...]:
@@ -141,22 +127,53 @@ def manifest_path() -> Path:
 def load_manifest(path: str | Path | None = None) -> Manifest:
     """Read and check a manifest; without a path, the package's own.
 
+    The package's own is read again only after the file has changed: it is asked for at every
+    dropdown and every run.
+
     Raises:
         ManifestError: names the entry, the field, what was expected and what was found.
     """
-    source = manifest_path() if path is None else Path(path)
+    if path is not None:
+        return _read_manifest(Path(path))
+    source = manifest_path()
     try:
-        document = json.loads(source.read_text(encoding="utf-8"))
+        status = source.stat()
     except OSError as error:
+        raise _unreadable(source, error) from error
+    return _read_own(source, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=1)
+def _read_own(source: Path, _modified: int, _size: int) -> Manifest:
+    return _read_manifest(source)
+
+
+def _read_manifest(source: Path) -> Manifest:
+    try:
+        with source.open("rb") as file:
+            data = file.read(_LARGEST_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    if len(data) > _LARGEST_BYTES:
         raise ManifestError(
-            f"expected a readable weights manifest at {source}, found: {error}. "
-            "Reinstall the package, or give another path."
-        ) from error
-    except ValueError as error:
+            f"expected a weights manifest of at most {_LARGEST_BYTES} bytes in {source}, found "
+            "more. Restore the file from the release."
+        )
+    try:
+        document = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ManifestError(
-            f"expected JSON text in {source}, found: {error}. Restore the file from the release."
+            f"expected JSON text in {source}, found: {printable(error)}. Restore the file from "
+            "the release."
         ) from error
     return parse_manifest(document)
+
+
+def _unreadable(source: Path, error: OSError) -> ManifestError:
+    return ManifestError(
+        f"expected a readable weights manifest at {source}, found: {error}. "
+        "Reinstall the package, or give another path."
+    )
 
 
 def parse_manifest(document: object) -> Manifest:
@@ -166,121 +183,19 @@ def parse_manifest(document: object) -> Manifest:
         ManifestError: names the entry, the field, what was expected and what was found.
     """
     if not isinstance(document, dict) or set(document) != {"version", "weights"}:
-        found = sorted(document) if isinstance(document, dict) else type(document).__name__
-        raise _wrong("the manifest", "top level", "an object of 'version' and 'weights'", found)
+        found = list(document) if isinstance(document, dict) else type(document).__name__
+        raise wrong("the manifest", "top level", "an object of 'version' and 'weights'", found)
     if document["version"] != SCHEMA_VERSION or isinstance(document["version"], bool):
-        raise _wrong("the manifest", "version", SCHEMA_VERSION, document["version"])
+        raise wrong("the manifest", "version", SCHEMA_VERSION, document["version"])
     if not isinstance(document["weights"], list) or not document["weights"]:
-        raise _wrong("the manifest", "weights", "a list of entries", document["weights"])
+        raise wrong("the manifest", "weights", "a list of entries", document["weights"])
     entries = tuple(_parse_entry(item, i) for i, item in enumerate(document["weights"]))
-    _require_unique((entry.id, "id", entry.id) for entry in entries)
-    _require_unique((e.id, "file or alias", name) for e in entries for name in e.file_names)
+    check_unique((entry.id, "id", entry.id) for entry in entries)
+    check_unique((e.id, "file or alias", name) for e in entries for name in e.file_names)
     return Manifest(entries)
 
 
-_REQUIRED_TEXT = (
-    "id",
-    "file",
-    "network",
-    "role",
-    "folder",
-    "description",
-    "licence",
-    "evidence",
-)
-_REQUIRED = frozenset({*_REQUIRED_TEXT, "urls", "bytes", "sha256"})
-_OPTIONAL = frozenset({"aliases", "builtin"})
-_CHOICES = {"network": NETWORKS, "role": ROLES, "folder": FOLDERS, "evidence": EVIDENCE}
-
-
 def _parse_entry(item: object, index: int) -> WeightEntry:
-    label = f"entry {index}"
-    if not isinstance(item, dict):
-        raise _wrong(label, "entry", "an object", item)
-    if isinstance(item.get("id"), str):
-        label = f"entry {index} ({item['id']})"
-    missing, unknown = _REQUIRED - set(item), set(item) - _REQUIRED - _OPTIONAL
-    if missing:
-        raise _wrong(label, ", ".join(sorted(missing)), "present", "missing")
-    if unknown:
-        known = ", ".join(sorted(_REQUIRED | _OPTIONAL))
-        raise _wrong(label, ", ".join(sorted(unknown)), f"only the keys {known}", "an unknown key")
-    _check_texts(label, item)
-    _check_contents(label, item)
-    _check_sources(label, item)
-    lists = {key: tuple(item.get(key, ())) for key in ("urls", "aliases")}
-    return WeightEntry(**{**item, **lists})
-
-
-def _check_texts(label: str, item: dict[str, Any]) -> None:
-    for key in _REQUIRED_TEXT:
-        if not isinstance(item[key], str) or not item[key].strip():
-            raise _wrong(label, key, "a text", item[key])
-    for key, choices in _CHOICES.items():
-        if item[key] not in choices:
-            raise _wrong(label, key, f"one of {', '.join(sorted(choices))}", item[key])
-    aliases = item.get("aliases", [])
-    if not isinstance(aliases, list):
-        raise _wrong(label, "aliases", "a list of file names", aliases)
-    for key, name in (("file", item["file"]), *(("aliases", alias) for alias in aliases)):
-        if not isinstance(name, str) or not _FILE_NAME.fullmatch(name):
-            raise _wrong(label, key, "a bare file name ending in .pth, .pt or .safetensors", name)
-
-
-def _check_contents(label: str, item: dict[str, Any]) -> None:
-    size, digest = item["bytes"], item["sha256"]
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size <= 0):
-        raise _wrong(label, "bytes", "a positive whole number or null", size)
-    if digest is not None and (not isinstance(digest, str) or not _SHA256.fullmatch(digest)):
-        raise _wrong(label, "sha256", "64 lower-case hexadecimal digits or null", digest)
-    if (digest is None) != (item["evidence"] == "none"):
-        expected = "'none' exactly where sha256 is null"
-        raise _wrong(label, "evidence", expected, item["evidence"])
-    if digest is not None and size is None:
-        raise _wrong(label, "bytes", "a size beside the sha256", size)
-
-
-def _check_sources(label: str, item: dict[str, Any]) -> None:
-    urls, builtin = item["urls"], item.get("builtin")
-    if not isinstance(urls, list):
-        raise _wrong(label, "urls", "a list of https addresses", urls)
-    for url in urls:
-        if not isinstance(url, str) or not _is_plain_https(url):
-            raise _wrong(label, "urls", "complete https addresses", url)
-    if len(set(urls)) != len(urls):
-        raise _wrong(label, "urls", "each address once", urls)
-    if builtin is None:
-        if not urls:
-            raise _wrong(label, "urls", "at least one address (the file is not built in)", urls)
-    elif not isinstance(builtin, str) or not _is_inside_package(builtin):
-        raise _wrong(label, "builtin", "a relative path inside the package", builtin)
-
-
-def _is_plain_https(url: str) -> bool:
-    parts = urlsplit(url)
-    complete = parts.scheme == "https" and "." in parts.netloc and len(parts.path) > 1
-    return complete and not re.search(r"[\s{}<>\\]", url)
-
-
-def _is_inside_package(path: str) -> bool:
-    pure = PurePosixPath(path)
-    return bool(pure.parts) and not (pure.is_absolute() or ".." in pure.parts or "\\" in path)
-
-
-def _require_unique(values: Iterable[tuple[str, str, str]]) -> None:
-    owners: dict[str, str] = {}
-    for owner, field, value in values:
-        # Case decides nothing on Windows and macOS, so names may not differ by case alone.
-        if value.lower() in owners:
-            first = owners[value.lower()]
-            raise _wrong(
-                f"entry {owner}", field, "a value used once", f"{value!r}, also in {first}"
-            )
-        owners[value.lower()] = owner
-
-
-def _wrong(entry: str, field: str, expected: object, found: object) -> ManifestError:
-    return ManifestError(
-        f"weights manifest, {entry}, field {field!r}: expected {expected}, found {found!r}. "
-        "Correct the entry in weights_manifest.json."
-    )
+    fields = check_entry(item, index)
+    lists = {key: tuple(fields.get(key, ())) for key in ("urls", "aliases")}
+    return WeightEntry(**{**fields, **lists})
