@@ -8,7 +8,7 @@ from pathlib import Path
 from ..gpen_arch.errors import WeightsNotFoundError
 from ..gpen_arch.weights import WeightEntry, load_manifest, locate_entry
 from ..gpen_arch.weights.download import fetch, offline_requested
-from ..gpen_arch.weights.locate import check_contents
+from ..gpen_arch.weights.locate import check_contents, warn_of_unreachable
 from . import host
 
 DOWNLOAD = "download"
@@ -83,7 +83,9 @@ def find(name: str, role: str, if_missing: str = ERROR) -> Found:
         return Found.at(name, here, entry)
     if entry is None:
         raise WeightsNotFoundError(_unknown(name, role))
-    folder = host.model_folders(entry.folder)[0]
+    folders = host.model_folders(entry.folder)
+    warn_of_unreachable(folders)  # the file may lie behind a closed door
+    folder = folders[0]
     if if_missing == DOWNLOAD and entry.pinned and entry.urls and not offline_requested():
         return Found.at(name, fetch(entry, folder, on_progress=host.progress_bar()), entry)
     raise WeightsNotFoundError(_advice(entry, folder, if_missing))

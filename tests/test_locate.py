@@ -17,6 +17,7 @@ from gpen_arch.weights.locate import (
     locate_entry,
     search_folders,
     sha256_of,
+    unreachable_folders,
     user_cache_folder,
 )
 from gpen_arch.weights.manifest import Manifest, WeightEntry
@@ -176,6 +177,61 @@ def test_good_file_is_silent_and_reports_progress(
     find_weight("model", manifest=MANIFEST, on_progress=lambda *call: calls.append(call))
     assert calls == [(0, 700), (700, 700)]
     assert not caplog.records
+
+
+def unreachable_folder(kind: str, folder: Path) -> Path:
+    if kind == "file":
+        folder.touch()
+    elif kind == "loop":
+        folder.symlink_to(folder)
+    elif kind == "locked":
+        folder.mkdir()
+        folder.chmod(0)
+    return folder.with_name(folder.name + "x" * 300) if kind == "long" else folder
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links, and folders that can be locked")
+@pytest.mark.parametrize("kind", ["file", "loop", "long", "locked"])
+@pytest.mark.parametrize("given", ["argument", "environment"])
+def test_unreachable_folder_is_named_and_the_others_are_searched(
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+    given: str,
+):
+    if kind == "locked" and os.geteuid() == 0:
+        pytest.skip("no door is closed to root")
+    bad = unreachable_folder(kind, tmp_path / "bad")
+    if given == "environment":
+        monkeypatch.setenv("GPEN_WEIGHTS_DIR", f"{bad}{os.pathsep}{folders['env1']}")
+    explicit = [bad] if given == "argument" else []
+    with pytest.raises(WeightsNotFoundError, match=r"bad.* \(not searched: "):
+        find_weight("model", explicit, manifest=MANIFEST)
+    (folders["env1"] / "model.pth").write_bytes(CONTENT)
+    caplog.clear()
+    assert find_weight("model", explicit, manifest=MANIFEST) == folders["env1"] / "model.pth"
+    assert len(caplog.records) == 1
+    assert f"{bad} is not searched: " in caplog.text
+    assert find_weight("gpen-demo-256", explicit).is_file()
+    assert list(unreachable_folders(search_folders(explicit))) == [bad]
+
+
+def test_missing_folder_is_no_reason_for_a_warning(
+    folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    (folders["cache"] / "model.pth").write_bytes(CONTENT)
+    find_weight("model", [tmp_path / "none"], manifest=MANIFEST)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", ["y" * 300 + ".pth", "y/" * 3000, "nul\0l.pth", "~nobody-here/x"])
+def test_impossible_name_is_not_found(folders: dict[str, Path], name: str):
+    with pytest.raises(WeightsNotFoundError):
+        find_weight(name, [folders["first"]], manifest=MANIFEST)
+    with pytest.raises(WeightsNotFoundError):
+        find_weight("model", [name], manifest=MANIFEST)
 
 
 def test_hashing_can_be_cancelled(tmp_path: Path):

@@ -1,5 +1,7 @@
 """Weight files: which there are, where they lie, and how to fetch them."""
 
+from __future__ import annotations
+
 from .download import fetch, offline_requested
 from .locate import find_weight, how_to_get, locate_entry, search_folders, user_cache_folder
 from .manifest import Manifest, WeightEntry, load_manifest

@@ -1,6 +1,9 @@
 """``gpen weights list|path|fetch``: the weight files from the command line."""
 
+from __future__ import annotations
+
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,12 +12,18 @@ from tqdm import tqdm
 
 from ..errors import GpenError
 from .download import fetch
-from .locate import find_weight, locate_entry, search_folders, user_cache_folder
+from .locate import (
+    find_weight,
+    locate_entry,
+    search_folders,
+    unreachable_folders,
+    user_cache_folder,
+)
 from .manifest import Manifest, WeightEntry, load_manifest
 
 
 def add_weights_command(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse.ArgumentParser:
     """Register ``weights`` and its three actions; ``args.handler(args)`` gives the exit code."""
     parser = subparsers.add_parser(
@@ -83,9 +92,13 @@ def format_table(manifest: Manifest, folders: Sequence[Path]) -> str:
 
 
 def _run_list(args: argparse.Namespace) -> int:
-    searched = ", ".join(map(str, search_folders(args.weights_dir)))
+    folders = search_folders(args.weights_dir)
+    unreachable = unreachable_folders(folders)
+    searched = ", ".join(str(folder) for folder in folders if folder not in unreachable)
     _say(format_table(load_manifest(), args.weights_dir))
     _say(f"\nSearched: {searched}. Files that are not pinned are never fetched automatically.")
+    for folder, reason in unreachable.items():
+        sys.stderr.write(f"warning: {folder} was not searched: {reason}\n")
     return 0
 
 
@@ -99,7 +112,8 @@ def _run_fetch(args: argparse.Namespace) -> int:
 
     def fetch_one(name: str) -> None:
         entry = manifest.get(name)
-        if entry.pinned and entry.urls and not (args.offline or (folder / entry.file).exists()):
+        is_there = os.path.lexists(folder / entry.file)
+        if entry.pinned and entry.urls and not (args.offline or is_there):
             sys.stderr.write(announce(entry) + "\n")
         _say(str(fetch_with_bar(entry, folder, offline=args.offline)))
 

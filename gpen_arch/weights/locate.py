@@ -1,8 +1,11 @@
 """Where a weight file lies on this machine, and whether it is what its pin says."""
 
+from __future__ import annotations
+
 import hashlib
 import logging
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +34,27 @@ def search_folders(folders: Sequence[str | Path] = ()) -> tuple[Path, ...]:
     """The folders that are searched, in order: given, ``$GPEN_WEIGHTS_DIR``, the user's cache."""
     named = os.environ.get("GPEN_WEIGHTS_DIR", "").split(os.pathsep)
     paths = [*map(Path, folders), *(Path(name) for name in named if name), user_cache_folder()]
-    return tuple(dict.fromkeys(path.expanduser() for path in paths))
+    # Not Path.expanduser, which gives up at the home of an unknown user.
+    return tuple(dict.fromkeys(Path(os.path.expanduser(path)) for path in paths))
+
+
+def unreachable_folders(folders: Sequence[Path]) -> dict[Path, str]:
+    """The folders that cannot be searched, each with the system's reason; a missing one can."""
+    reasons: dict[Path, str] = {}
+    for folder in folders:
+        try:
+            os.stat(os.path.join(folder, "."))  # the dot asks for leave to look inside
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            reasons[folder] = getattr(error, "strerror", None) or str(error)
+    return reasons
+
+
+def warn_of_unreachable(folders: Sequence[Path]) -> None:
+    """Log every folder that cannot be searched; the others still are."""
+    for folder, reason in unreachable_folders(folders).items():
+        logger.warning("the weights folder %s is not searched: %s", folder, reason)
 
 
 def find_weight(
@@ -43,7 +66,8 @@ def find_weight(
 ) -> Path:
     """Find a weight file by the manifest's id, by its file name, or by its path.
 
-    A file that the manifest pins is checked by :func:`check_contents`.
+    A file that the manifest pins is checked by :func:`check_contents`. A folder that cannot be
+    searched is named in a warning; the others are searched.
 
     Args:
         name: ``"GPEN-BFR-512"``, ``"RetinaFace-R50.pth"``, ``"my_model.pth"`` or a path.
@@ -58,8 +82,9 @@ def find_weight(
     known = load_manifest() if manifest is None else manifest
     entry = known.find(str(name))
     searched = search_folders(folders)
+    warn_of_unreachable(searched)
     path = _search((str(name),), searched) if entry is None else locate_entry(entry, folders)
-    if path is None and Path(name).is_file():
+    if path is None and _is_file(Path(name)):
         path = Path(name)
     if path is None:
         raise WeightsNotFoundError(_not_found(str(name), entry, known, searched))
@@ -69,11 +94,14 @@ def find_weight(
 
 
 def locate_entry(entry: WeightEntry, folders: Sequence[str | Path] = ()) -> Path | None:
-    """Where the entry's file lies, without reading it; ``None`` if it is nowhere."""
+    """Where the entry's file lies, without reading it; ``None`` if it is nowhere to be seen.
+
+    Folders that cannot be searched are passed over; :func:`unreachable_folders` names them.
+    """
     path = _search(entry.file_names, search_folders(folders))
     if path is None and entry.builtin is not None:
         builtin = PACKAGE_FOLDER / entry.builtin
-        path = builtin if builtin.is_file() else None
+        path = builtin if _is_file(builtin) else None
     return path
 
 
@@ -140,13 +168,25 @@ def how_to_get(entry: WeightEntry, folder: Path) -> str:
 def _search(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
     # The folder counts before the name: a folder that the user names wins over all others.
     candidates = (folder / name for folder in folders for name in names)
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file can be seen there: not behind a closed door, nor under an impossible name."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _not_found(
     name: str, entry: WeightEntry | None, manifest: Manifest, searched: Sequence[Path]
 ) -> str:
-    places = ", ".join(str(folder) for folder in searched)
+    reasons = unreachable_folders(searched)
+    places = ", ".join(
+        f"{folder} (not searched: {reasons[folder]})" if folder in reasons else str(folder)
+        for folder in searched
+    )
     if entry is None:
         return (
             f"expected a known id, a file name or a path, found nothing for {name!r} in {places}. "
