@@ -1,29 +1,26 @@
 """Fetching a pinned weight file: resumable, verified, and whole or not at all."""
 
+from __future__ import annotations
+
 import logging
 import os
 import shutil
-import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ..errors import DownloadError
 from ..progress import ProgressCallback, ignore_progress
+from .client import Client
+from .files import disk_error, publish, remove, require_plain, size_of, using_disk
 from .locate import how_to_get, locate_entry, sha256_of
 from .manifest import WeightEntry
-from .transfer import (
-    BrokenTransferError,
-    MirrorError,
-    disk_error,
-    https_opener,
-    transfer,
-    using_disk,
-)
+from .mirrors import Download, fetch_from_mirrors
+from .pace import Limits, Pace
 
 logger = logging.getLogger(__name__)
 
-_ATTEMPTS = 3
 _LOCK_POLL_SECONDS = 0.5
 
 
@@ -39,8 +36,8 @@ def fetch(
     *,
     on_progress: ProgressCallback = ignore_progress,
     offline: bool = False,
-    opener: urllib.request.OpenerDirector | None = None,
-    timeout: float = 30.0,
+    client: Client | None = None,
+    limits: Limits | None = None,
 ) -> Path:
     """Fetch an entry's file into ``folder`` and return its path.
 
@@ -52,14 +49,15 @@ def fetch(
     Args:
         entry: what to fetch; a built-in entry gives the file inside the package.
         folder: where to put it; made if it is missing.
-        on_progress: told of the bytes that have arrived; raising from it cancels.
+        on_progress: told of the bytes that have arrived, never fewer than before; raising from it
+            cancels.
         offline: forbid the network, as ``$GPEN_OFFLINE`` and ``$HF_HUB_OFFLINE`` do.
-        opener: how addresses are opened; by default https only, redirects included.
-        timeout: seconds without any data after which an address is given up.
+        client: how addresses are opened; by default public https only, redirects included.
+        limits: when a slow server, and when everything, is given up.
 
     Raises:
-        DownloadError: no pinned hash, offline, no address gave the pinned file, no space, an
-            unwritable folder, or another file in the way.
+        DownloadError: no pinned hash, offline, no address gave the pinned file, no time left, no
+            space, an unwritable folder, or another file in the way.
     """
     if entry.builtin is not None and (shipped := locate_entry(entry)) is not None:
         return shipped
@@ -78,21 +76,36 @@ def fetch(
         )
     with using_disk(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(target.with_name(f".{entry.file}.lock"))
-    _acquire(lock, entry, target, on_progress)
+    pace = Pace(limits or Limits())
+    download = Download(
+        target, entry.bytes, entry.sha256, client or Client(), pace, _rising(on_progress)
+    )
+    lock = _acquire(download)
     try:
         if not _is_there(entry, target):
-            _fetch_locked(entry, target, on_progress, opener or https_opener(), timeout)
+            _fetch_locked(download, entry.urls)
     finally:
         lock.release()
     _remove_lock(target)
     return target
 
 
+def _rising(on_progress: ProgressCallback) -> ProgressCallback:
+    """Report the most that has ever arrived: a copy that starts again is no step back."""
+    most = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal most
+        most = max(most, done)
+        on_progress(most, total)
+
+    return report
+
+
 def _is_there(entry: WeightEntry, target: Path) -> bool:
-    if not target.exists():
-        return False
     with using_disk(target):
+        if not os.path.lexists(target):
+            return False
         if target.is_file() and sha256_of(target) == entry.sha256:
             return True
     raise DownloadError(
@@ -101,116 +114,72 @@ def _is_there(entry: WeightEntry, target: Path) -> bool:
     )
 
 
-def _acquire(
-    lock: FileLock, entry: WeightEntry, target: Path, on_progress: ProgressCallback
-) -> None:
+def _lock_path(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")
+
+
+def _acquire(download: Download) -> FileLock:
     """Wait for the lock in steps, so that the callback can cancel the wait."""
+    path = _lock_path(download.target)
+    require_plain(path)  # older filelock follows links
+    lock = FileLock(path)
     while True:
         try:
             lock.acquire(timeout=_LOCK_POLL_SECONDS)
         except Timeout:
-            logger.info("waiting for another process that fetches %s", entry.id)
-        except OSError as error:
-            raise disk_error(target, error) from error
+            logger.info("waiting for another process that fetches %s", download.target.name)
+        except (OSError, NotImplementedError) as error:  # the second: no locks on this disk
+            raise disk_error(path, error) from error
         else:
-            return
-        on_progress(0, entry.bytes or 0)
+            return lock
+        if download.pace.left <= 0:
+            raise DownloadError(
+                f"expected {download.target} from another process within "
+                f"{download.pace.limits.total:g} s, found it still at work (it holds {path}). "
+                "Wait for it, or end it, and try again."
+            )
+        download.on_progress(0, download.size)
 
 
 def _remove_lock(target: Path) -> None:
     # Safe although others may hold the old lock file: the target exists, so nobody writes again.
+    # After a failure it is not: one process could lock the file that is gone, another a new one
+    # of the same name, and both would write. There the empty file stays; it blocks nobody, as
+    # the system frees the lock itself when its process ends.
     try:
-        target.with_name(f".{target.name}.lock").unlink(missing_ok=True)
+        _lock_path(target).unlink(missing_ok=True)
     except OSError as error:  # on Windows, while another process waits for it
         logger.debug("the lock file stays: %s", error)
 
 
-def _fetch_locked(
-    entry: WeightEntry,
-    target: Path,
-    on_progress: ProgressCallback,
-    opener: urllib.request.OpenerDirector,
-    timeout: float,
-) -> None:
-    # Named after the contents: whatever mirror it came from, a part can be finished from any
-    # other, and one that belongs to another version of the file is never gone on with.
-    part = target.with_name(f"{entry.file}.{str(entry.sha256)[:12]}.part")
-    _clear_stale(entry, part)
-    _require_space(entry, part)
-    failures: list[str] = []
-    for url in entry.urls:
-        try:
-            _fetch_from(url, entry, part, on_progress, opener, timeout)
-        except MirrorError as error:
-            logger.warning("%s: %s", url, error)
-            failures.append(f"{url}: {error}")
-        else:
-            _publish(part, target)
-            return
-    kept = " (what has arrived is kept)" if part.exists() else ""
-    raise DownloadError(
-        f"expected {entry.file} ({entry.bytes} bytes, sha256 {entry.sha256}), found it at none of "
-        f"its addresses: {'; '.join(failures)}. Try again later{kept}, or "
-        f"save the file yourself as {target}"
-    )
+def _fetch_locked(download: Download, urls: Sequence[str]) -> None:
+    _clear_stale(download)
+    _require_space(download)
+    download.on_progress(0, download.size)
+    finished = fetch_from_mirrors(download, urls)
+    publish(finished, download.target)
+    remove(download.part)
 
 
-def _fetch_from(
-    url: str,
-    entry: WeightEntry,
-    part: Path,
-    on_progress: ProgressCallback,
-    opener: urllib.request.OpenerDirector,
-    timeout: float,
-) -> None:
-    """Complete and verify ``part`` from one address; a connection that broke is taken up again."""
-    size = entry.bytes or 0
-    for attempt in range(1, _ATTEMPTS + 1):
-        resumed = _size_of(part)
-        try:
-            transfer(url, part, size, on_progress=on_progress, opener=opener, timeout=timeout)
-        except BrokenTransferError as error:
-            # Gone on with only where that helps: some bytes have come.
-            if attempt == _ATTEMPTS or _size_of(part) <= resumed:
-                raise
-            logger.warning("%s: %s; going on from there", url, error)
-            continue
-        with using_disk(part):
-            digest = sha256_of(part)
-        if digest == entry.sha256:
-            return
-        with using_disk(part):
-            part.unlink()
-        if resumed == 0 or attempt == _ATTEMPTS:
-            raise MirrorError(f"expected sha256 {entry.sha256}, found {digest}")
-        logger.warning("%s: the file finished from an earlier part is wrong; from the start", url)
-
-
-def _size_of(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _clear_stale(entry: WeightEntry, part: Path) -> None:
+def _clear_stale(download: Download) -> None:
+    part = download.part
+    require_plain(part)
     with using_disk(part):
-        for stale in part.parent.glob(f"{entry.file}.*.part"):
-            if stale != part:
-                logger.info("removing %s: it belongs to another version of the file", stale)
-                stale.unlink()
+        for other in part.parent.glob(f"{download.target.name}.*.part"):
+            if other != part:
+                logger.info("removing %s: left by a process that ended, or an older file", other)
+                other.unlink()
+    if size_of(part) > download.size:
+        logger.warning("removing %s: it is longer than the file", part)
+        remove(part)
 
 
-def _require_space(entry: WeightEntry, part: Path) -> None:
-    missing = (entry.bytes or 0) - _size_of(part)
-    with using_disk(part):
-        free = shutil.disk_usage(part.parent).free
+def _require_space(download: Download) -> None:
+    missing = download.size - size_of(download.part)
+    with using_disk(download.part):
+        free = shutil.disk_usage(download.part.parent).free
     if free < missing:
         raise DownloadError(
-            f"expected {missing} bytes of free space for {entry.file} in {part.parent}, found "
-            f"{free}. Make room, or choose another folder."
+            f"expected {missing} bytes of free space for {download.target.name} in "
+            f"{download.part.parent}, found {free}. Make room, or choose another folder."
         )
-
-
-def _publish(part: Path, target: Path) -> None:
-    with using_disk(target):
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, target)

@@ -1,170 +1,162 @@
-"""One transfer from one address into a ``.part`` file, going on from what is there."""
+"""One transfer from one address to the end of a file."""
 
+from __future__ import annotations
+
+import email.utils
 import http.client
 import logging
 import re
+import time
 import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
-from ..errors import DownloadError
 from ..progress import ProgressCallback
+from .addresses import AddressError
+from .client import Client, Response
+from .files import open_for_append, size_of, using_disk
+from .pace import Pace, TooSlowError
+from .text import printable
 
 logger = logging.getLogger(__name__)
 
 _BLOCK = 1 << 18
-_USER_AGENT = "gpen-portrait"
 
 
 class MirrorError(Exception):
-    """This address does not give the file; another one may."""
+    """This address does not give the file; another one may.
+
+    ``retry_after``: the seconds after which the server asks to be asked again, if it does.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class BrokenTransferError(MirrorError):
-    """The connection ended early; what has arrived is in the part file."""
+    """The connection ended early; what has arrived is in the file."""
 
 
-class _Response(Protocol):
-    status: int
-    headers: http.client.HTTPMessage
-
-    def read1(self, n: int, /) -> bytes: ...
-
-    def close(self) -> None: ...
+class NotResumableError(MirrorError):
+    """The address gives the file from its beginning only; nothing was written."""
 
 
-def disk_error(path: Path, error: OSError) -> DownloadError:
-    """The error for a file or folder that cannot be used."""
-    return DownloadError(
-        f"expected to write {path}, found: {error}. Check the folder's permissions and free "
-        "space, or choose another with --weights-dir."
-    )
-
-
-@contextmanager
-def using_disk(path: Path) -> Iterator[None]:
-    """Turn the disk's errors into ours. Callbacks stay outside: theirs pass unchanged."""
-    try:
-        yield
-    except OSError as error:
-        raise disk_error(path, error) from error
-
-
-def https_opener() -> urllib.request.OpenerDirector:
-    """An opener that knows no scheme but https, so that redirects cannot leave it either."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPRedirectHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.HTTPSHandler(),
-    ):
-        opener.add_handler(handler)
-    return opener
+class WrongContentsError(MirrorError):
+    """The file is complete, and is another one."""
 
 
 def transfer(
-    url: str,
-    part: Path,
-    size: int,
-    *,
-    on_progress: ProgressCallback,
-    opener: urllib.request.OpenerDirector,
-    timeout: float,
+    url: str, path: Path, size: int, *, client: Client, pace: Pace, on_progress: ProgressCallback
 ) -> None:
-    """Append to ``part`` until it has ``size`` bytes; the contents are not looked at.
+    """Append to ``path`` until it has ``size`` bytes; the contents are not looked at.
 
     Raises:
-        BrokenTransferError: the connection ended early.
-        MirrorError: the address does not answer, or offers another size.
-        DownloadError: the part file cannot be written.
+        BrokenTransferError: the connection ended early, or the server was too slow.
+        NotResumableError: the address does not go on from the bytes that are there.
+        MirrorError: the address does not answer, or offers another file. What it sent is
+            dropped, what was there before stays.
+        DownloadError: the file cannot be written.
     """
-    have = part.stat().st_size if part.exists() else 0
-    on_progress(0, size)
+    have = size_of(path)
+    on_progress(have, size)
     if have == size:
-        on_progress(size, size)
         return
-    if have > size:
-        logger.warning("%s is longer than the file; starting from the beginning", part)
-        have = 0
-    response = _open(url, have, opener, timeout)
+    response = _open(url, have, client, pace)
     try:
-        if have and not _continues(response, have, size):
-            logger.info("%s does not go on from byte %d; starting from the beginning", url, have)
-            if response.status != 200:
-                response.close()
-                response = _open(url, 0, opener, timeout)
-            have = 0
-        _check_length(response, size - have)
-        _receive(response, part, have, size, on_progress)
+        _check_answer(response, have, size)
+        _receive(response, path, have, size, on_progress)
     finally:
         response.close()
 
 
-def _open(url: str, start: int, opener: urllib.request.OpenerDirector, timeout: float) -> _Response:
-    headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    logger.info("asking %s from byte %d", url, start)
+def _open(url: str, start: int, client: Client, pace: Pace) -> Response:
     try:
-        return opener.open(urllib.request.Request(url, headers=headers), timeout=timeout)
+        return client.open(url, start, pace)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and start:
-            logger.warning("%s refuses to go on from byte %d", url, start)
-            return _open(url, 0, opener, timeout)
-        raise MirrorError(f"the server answers {error.code} {error.reason}") from error
+            raise NotResumableError(f"the server refuses to go on from byte {start}") from error
+        raise _refusal(error) from error
+    except AddressError as error:
+        raise MirrorError(f"expected {error}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise MirrorError(f"cannot be opened ({error})") from error
+        raise MirrorError(f"cannot be opened ({printable(error)})") from error
 
 
-def _continues(response: _Response, start: int, size: int) -> bool:
+def _refusal(error: urllib.error.HTTPError) -> MirrorError:
+    text = f"the server answers {error.code} {printable(error.reason)}"
+    wanted = error.headers.get("Retry-After") if error.code in (429, 503) else None
+    if wanted is None:
+        return MirrorError(text)
+    return MirrorError(
+        f"{text}, and to come back later (Retry-After: {printable(wanted)})",
+        retry_after=seconds_until(wanted),
+    )
+
+
+def seconds_until(retry_after: str) -> float | None:
+    """Return the seconds that a ``Retry-After`` header means, or ``None`` where it is nonsense."""
+    text = retry_after.strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None
+
+
+def _check_answer(response: Response, start: int, size: int) -> None:
+    if start and not _continues(response, start, size):
+        raise NotResumableError(f"the server does not go on from byte {start}")
+    if response.status != (206 if start else 200):
+        raise MirrorError(f"the server answers with status {response.status}")
+    announced = response.headers.get("Content-Length")
+    if announced is not None and announced.strip() != str(size - start):
+        found = printable(announced)
+        raise MirrorError(f"expected {size - start} bytes, the server announces {found}")
+    if response.headers.get_content_type() == "text/html":
+        raise MirrorError("expected a file, the server sends a web page (text/html)")
+
+
+def _continues(response: Response, start: int, size: int) -> bool:
     """Whether the answer is the part that was asked for, of a file of the right size."""
     text = response.headers.get("Content-Range", "")
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", text.strip())
+    found = re.fullmatch(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", text.strip())
     if response.status != 206 or found is None:
         return False
     first, last, total = found.groups()
     return int(first) == start and int(last) == size - 1 and total in ("*", str(size))
 
 
-def _check_length(response: _Response, expected: int) -> None:
-    if response.status not in (200, 206):
-        raise MirrorError(f"the server answers with status {response.status}")
-    announced = response.headers.get("Content-Length")
-    if announced is not None and announced.strip() != str(expected):
-        raise MirrorError(f"expected {expected} bytes, the server announces {announced}")
-
-
 def _receive(
-    response: _Response, part: Path, have: int, size: int, on_progress: ProgressCallback
+    response: Response, path: Path, start: int, size: int, on_progress: ProgressCallback
 ) -> None:
-    with using_disk(part):
-        file = part.open("ab" if have else "wb")
-    with file:
-        on_progress(have, size)
+    have = start
+    with open_for_append(path) as file:
         while block := _read(response, have, size):
             if have + len(block) > size:
-                file.truncate(0)
+                file.truncate(start)
                 raise MirrorError(f"expected {size} bytes, the server sends more")
-            with using_disk(part):
+            with using_disk(path):
                 file.write(block)
                 file.flush()
             have += len(block)
             on_progress(have, size)
-    if have < size:
-        raise BrokenTransferError(f"the connection ended after {have} of {size} bytes")
+        if have == size:
+            return
+        if response.headers.get("Content-Length") is not None:
+            raise BrokenTransferError(f"the connection ended after {have} of {size} bytes")
+        # Nothing says that this is a piece of the file: it may be all of another one.
+        file.truncate(start)
+        raise MirrorError(f"expected {size} bytes, the server sends {have}")
 
 
-def _read(response: _Response, have: int, size: int) -> bytes:
+def _read(response: Response, have: int, size: int) -> bytes:
     try:
         return response.read1(_BLOCK)  # what is there: a slow server still shows progress
-    except (OSError, http.client.HTTPException) as error:
+    except TooSlowError as error:
+        raise MirrorError(f"given up after {have} of {size} bytes: {error}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise BrokenTransferError(
-            f"the connection broke after {have} of {size} bytes ({error})"
+            f"the connection broke after {have} of {size} bytes ({printable(error)})"
         ) from error
