@@ -5,6 +5,7 @@ figures are of 8-bit pictures. The maths is torchmetrics', torch-fidelity's and 
 """
 
 import importlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..errors import MissingDependencyError
+from ..errors import MissingDependencyError, WeightsMismatchError
+from ..loading import read_state_dict
 
 PSNR_CEILING = 100.0
 """What equal pictures score, in dB, so that means stay finite."""
@@ -90,12 +92,28 @@ def ssim_metric() -> PairMetric:
     return PairMetric("ssim", "higher", score)
 
 
+def _own_pickle(path: Path | None) -> io.BytesIO | None:
+    """The file's tensors, read safely and written anew.
+
+    torch-fidelity reads its weights with torch's full unpickler, which runs what a file asks for.
+    """
+    if path is None:
+        return None
+    buffer = io.BytesIO()
+    torch.save(read_state_dict(path), buffer)
+    buffer.seek(0)
+    return buffer
+
+
 class FrechetDistance:
     """FID through torchmetrics, on Inception features or any network given for them.
 
     Args:
         inception: torch-fidelity's Inception weights; None would need a download.
         features: in place of Inception: pictures (uint8) to ``(N, F)``; for tests and others.
+
+    Raises:
+        CorruptWeightsError, WeightsMismatchError: the file is unsafe, or another network.
     """
 
     name = "fid"
@@ -109,10 +127,16 @@ class FrechetDistance:
         options: dict[str, Any] = {"feature": 2048 if features is None else features}
         if features is None:
             _require("torch_fidelity")
-            options["feature_extractor_weights_path"] = str(inception)
+            options["feature_extractor_weights_path"] = _own_pickle(inception)
         else:
             options["input_img_size"] = (3, 16, 16)
-        self._metric = FrechetInceptionDistance(**options).to(device)
+        try:
+            self._metric = FrechetInceptionDistance(**options).to(device)
+        except RuntimeError as error:
+            raise WeightsMismatchError(
+                f"expected torch-fidelity's Inception in {inception}, found other keys or shapes; "
+                f"use the published file ({str(error).splitlines()[0]})"
+            ) from error
         self._metric.set_dtype(torch.float64)
 
     def update(self, picture: Tensor, *, real: bool) -> None:

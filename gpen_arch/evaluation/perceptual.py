@@ -9,6 +9,7 @@ numbers: with them the published example pictures score 0.722 and 0.138 (alex).
 import hashlib
 import importlib.util
 import pickletools
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def load_lpips(
     convolutions = [m for m in network.net.modules() if isinstance(m, nn.Conv2d)]
     shapes = [m.weight.shape for m in convolutions]
     weights = _find_convolutions(backbone, path, folders, shapes)
-    if shapes != [weight.shape for weight, _ in weights]:
+    if [(shape, shape[:1]) for shape in shapes] != [(w.shape, b.shape) for w, b in weights]:
         raise WeightsMismatchError(
             f"Expected the {backbone} backbone with convolutions {[tuple(s) for s in shapes]}; "
             f"found {[tuple(w.shape) for w, _ in weights]}. Use {_FILES[backbone].torchvision}."
@@ -133,12 +134,14 @@ def _find_convolutions(
 
 
 def _from_torchvision(state: Mapping[str, Tensor]) -> Convolutions:
-    places = sorted(
-        int(key.split(".")[1])
-        for key in state
-        if key.startswith("features.") and key.endswith(".weight")
-    )
-    return [(state[f"features.{n}.weight"], state[f"features.{n}.bias"]) for n in places]
+    """The weights and biases of ``features``, in order; one without its partner is left out."""
+    found = (re.fullmatch(r"features\.(\d{1,4})\.weight", key) for key in state)
+    places = sorted(int(match[1]) for match in found if match)
+    return [
+        (state[f"features.{n}.weight"], state[f"features.{n}.bias"])
+        for n in places
+        if f"features.{n}.bias" in state
+    ]
 
 
 def _from_bundle(path: Path, sha256: str, shapes: list[torch.Size]) -> Convolutions:

@@ -114,7 +114,7 @@ def load_detector(
 
     Raises:
         WeightsNotFoundError: a name without weights, or no such file.
-        CorruptWeightsError: the file cannot be read safely.
+        CorruptWeightsError: the file cannot be read safely, or holds other than plain numbers.
         UnsupportedModelError: the tensors are not those of a RetinaFace.
         WeightsMismatchError: they are of another one than asked for, or incomplete.
         MissingDependencyError: facexlib, or the torchvision that it needs, does not import.
@@ -126,11 +126,11 @@ def load_detector(
                 f"expected a checkpoint for {name}, found none; pass weights=PATH"
             )
         weights = name_or_path
-    if isinstance(weights, Mapping):
-        state = dict(weights)
-    else:
-        from ..loading import read_state_dict  # only here: detection needs no networks
+    from ..loading import read_state_dict, unwrap_state_dict  # here: detection needs no networks
 
+    if isinstance(weights, Mapping):
+        state = unwrap_state_dict(weights, "the state dict")
+    else:
         state = read_state_dict(weights)
     found = recognise_detector(state)
     if DETECTORS.get(name, found) != found:

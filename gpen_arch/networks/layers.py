@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import InvalidOptionError
 from ..ops import bias_act, modulated_conv2d, upfirdn2d
 
 BLUR_TAPS = (1.0, 3.0, 3.0, 1.0)
@@ -25,10 +26,18 @@ def blur_kernel(gain: float = 1.0) -> Tensor:
 
 
 def channels_at(resolution: int, channel_multiplier: int, narrow: float) -> int:
-    """Feature channels at a resolution, by StyleGAN2's table scaled as GPEN does."""
-    if resolution <= 32:
-        return int(512 * narrow)
-    return int(16384 // resolution * channel_multiplier * narrow)
+    """Feature channels at a resolution, by StyleGAN2's table scaled as GPEN does.
+
+    Raises:
+        InvalidOptionError: none are left.
+    """
+    full = 512 if resolution <= 32 else 16384 // resolution * channel_multiplier
+    if full * narrow < 1:
+        raise InvalidOptionError(
+            f"expected at least one channel at {resolution} px, found {full * narrow:g} of them "
+            f"(channel_multiplier {channel_multiplier}, narrow {narrow:g})"
+        )
+    return int(full * narrow)
 
 
 class PixelNorm(nn.Module):

@@ -1,9 +1,9 @@
 """Checkpoint and weight files: written whole or not at all, and read without trust."""
 
+from __future__ import annotations
+
 import io
 import os
-import pickle
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ..errors import OutputError, TrainingError
+from ..errors import CorruptWeightsError, OutputError, TrainingError
+from ..loading import read_pickle, why_unsafe
+from .leftovers import partial_path
 
 PATTERN = "step-*.pt"
 BEST = "best.pt"
@@ -24,7 +26,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         OutputError: the disk is full or refuses; what was at ``path`` is untouched.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -51,14 +53,21 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """Read what :func:`save_checkpoint` wrote, by torch's weights-only loader.
 
     Raises:
-        TrainingError: missing, damaged, or no checkpoint of this trainer.
+        TrainingError: missing, damaged, no checkpoint of this trainer, or a torch too old to read
+            one safely.
     """
-    try:
-        saved = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    reason = why_unsafe()
+    if reason is not None:
         raise TrainingError(
-            f"expected a training checkpoint, found {path} unreadable: "
-            f"{str(error).splitlines()[0]}. Remove it to resume from the one before"
+            f"cannot resume from {path}: {reason}: update torch, or begin a new run with "
+            "model.start set to the weights that this one exported"
+        )
+    try:
+        saved = read_pickle(path, device, verify=True)
+    except CorruptWeightsError as error:
+        raise TrainingError(
+            f"expected a training checkpoint, found {path} unreadable ({error}). "
+            "Remove it to resume from the one before"
         ) from error
     if not isinstance(saved, dict) or not {"format", "step", "g", "g_ema", "g_optim"} <= set(saved):
         raise TrainingError(

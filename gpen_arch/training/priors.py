@@ -53,7 +53,8 @@ def _copy(key: str, target: Tensor, source: Tensor, path: str) -> None:
     if target.shape == source.shape:
         target.copy_(source)
         return
-    wider = [axis for axis in range(target.ndim) if target.shape[axis] == 2 * source.shape[axis]]
+    axes = range(min(target.ndim, source.ndim))
+    wider = [axis for axis in axes if target.shape[axis] == 2 * source.shape[axis]]
     fits = target.ndim == source.ndim and sum(
         target.shape[axis] != source.shape[axis] for axis in range(target.ndim)
     ) == len(wider)

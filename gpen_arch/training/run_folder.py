@@ -1,5 +1,7 @@
 """A run's folder: configuration, scalars, sample grids, checkpoints, exported weights."""
 
+from __future__ import annotations
+
 import io
 import json
 import logging
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from ..errors import TrainingError
 from .checkpoints import CheckpointFolder, write_atomically
+from .leftovers import is_leftover_name, remove_leftovers
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,8 @@ class RunFolder:
         return self.root / "weights"
 
     def _claim(self, description: dict[str, Any]) -> None:
+        for folder in (self.root, self.root / "samples", self.checkpoints.folder, self.weights):
+            remove_leftovers(folder)
         path = self.root / CONFIG_FILE
         if path.is_file():
             differences = _differences(_read_json(path), description)
@@ -53,7 +58,9 @@ class RunFolder:
                     f"configuration ({CONFIG_FILE})"
                 )
             return
-        if self.root.is_dir() and any(self.root.iterdir()):
+        if self.root.is_dir() and not all(
+            is_leftover_name(path.name) for path in self.root.iterdir()
+        ):
             raise TrainingError(
                 f"expected a new or empty folder or a run's, found other files in {self.root}. "
                 "Choose another --out"
@@ -67,7 +74,8 @@ class RunFolder:
         if not path.is_file():
             return
         kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        # A damaged byte costs its line, not the run.
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
@@ -98,7 +106,7 @@ def read_description(root: Path) -> dict[str, Any]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TrainingError(
             f"expected a run's configuration, found {path} unreadable: {error}. "
             "Choose another --out"

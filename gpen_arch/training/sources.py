@@ -24,6 +24,8 @@ Pixels = npt.NDArray[np.uint8]
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 HQ_COLUMN, LQ_COLUMN = "hq:FILE", "lq:FILE"
 HF_PREFIX = "hf:"
+SCRIPTLESS_DATASETS = 4
+"""The first version of the package ``datasets`` that cannot run a dataset's own script."""
 
 
 @dataclass(frozen=True)
@@ -159,11 +161,14 @@ def open_source(spec: str | Path) -> FaceSource:
     - a folder that holds ``hq`` and ``lq``: pairs, matched by path without the suffix;
     - a ``.txt`` list: a path a line, or two separated by a tab (good, degraded), relative to it;
     - a ``.csv`` with the columns ``hq:FILE`` and (optionally) ``lq:FILE``;
-    - ``hf:NAME_OR_FOLDER``, perhaps with ``#SPLIT``: a Hugging Face dataset with these columns.
+    - ``hf:NAME_OR_FOLDER``, perhaps with ``#SPLIT``: a Hugging Face dataset with these columns;
+      ``hf:NAME@REVISION`` keeps to one state (a commit, tag or branch) of a dataset on the Hub.
+      A dataset's own script is never run.
 
     Raises:
         DatasetError: nothing there, or nothing usable in it.
-        MissingDependencyError: a Hugging Face dataset without the package ``datasets``.
+        MissingDependencyError: a Hugging Face dataset without the package ``datasets``, or with
+            one that could run a dataset's script.
     """
     text = str(spec)
     if text.startswith(HF_PREFIX):
@@ -240,21 +245,9 @@ def _csv(path: Path) -> TableSource:
 
 
 def _hugging_face(spec: str) -> TableSource:
-    try:
-        import datasets
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            "A Hugging Face dataset needs the package datasets: pip install datasets."
-        ) from error
     name, _, split = spec.partition("#")
     folder = Path(name)
-    try:
-        if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
-            loaded: Any = datasets.load_from_disk(name)
-        else:
-            loaded = datasets.load_dataset(name)
-    except (OSError, ValueError, ConnectionError) as error:
-        raise DatasetError(f"The dataset {name!r} cannot be opened: {error}") from error
+    loaded = _load_hugging_face(name)
     if isinstance(loaded, Mapping):
         chosen = split or ("train" if "train" in loaded else next(iter(loaded)))
         if chosen not in loaded:
@@ -262,6 +255,38 @@ def _hugging_face(spec: str) -> TableSource:
         loaded = loaded[chosen]
     table = cast(Any, loaded)
     return _table(table, list(table.column_names), folder if folder.is_dir() else Path(), name)
+
+
+def _load_hugging_face(name: str) -> Any:
+    datasets = _scriptless_datasets()
+    folder = Path(name)
+    # A folder's name may hold an @; a dataset's on the Hub may not.
+    repository, revision = name, None
+    if not folder.exists() and "@" in name:
+        repository, _, revision = name.rpartition("@")
+    try:
+        if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
+            return datasets.load_from_disk(name)
+        return datasets.load_dataset(repository, revision=revision)
+    # RuntimeError: the dataset is a script.
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        raise DatasetError(f"The dataset {name!r} cannot be opened: {error}") from error
+
+
+def _scriptless_datasets() -> Any:
+    """Import the package ``datasets``, of a version that cannot run a dataset's own script."""
+    try:
+        import datasets
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            "A Hugging Face dataset needs the package datasets: pip install datasets."
+        ) from error
+    if int(datasets.__version__.split(".")[0]) < SCRIPTLESS_DATASETS:
+        raise MissingDependencyError(
+            f"Expected the package datasets {SCRIPTLESS_DATASETS}.0 or newer, which runs no "
+            f"dataset's own script; found {datasets.__version__}: pip install -U datasets."
+        )
+    return datasets
 
 
 def _table(rows: Any, columns: list[str], root: Path, name: str) -> TableSource:
