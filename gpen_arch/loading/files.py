@@ -36,14 +36,15 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise CorruptWeightsError(
             f"{path.name}: expected a checkpoint, found {found}; fetch or copy it again"
         )
+    file_bytes = path.stat().st_size
     if path.suffix.lower() == ".safetensors":
-        return unwrap_state_dict(_read_safetensors(path, head), path.name)
+        return unwrap_state_dict(_read_safetensors(path, head), path.name, file_bytes)
     if looks_like_safetensors(head):
         raise CorruptWeightsError(
             f"{path.name}: expected a torch checkpoint, found a safetensors file; "
             "rename it to .safetensors"
         )
-    return unwrap_state_dict(read_pickle(path), path.name)
+    return unwrap_state_dict(read_pickle(path), path.name, file_bytes)
 
 
 def _read_head(path: Path) -> bytes:

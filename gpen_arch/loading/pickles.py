@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import pickle
+import pickletools
 import re
 import zipfile
 from pathlib import Path
@@ -27,6 +28,9 @@ SAFE_TORCH = "2.10"
 
 MAX_TABLE_BYTES = 4 << 20
 """Of the part that lists the tensors; the largest network's takes about 0.3 MB."""
+
+_LEGACY_PICKLES = 5
+"""Magic number, protocol, system, tensors, storage keys; the numbers follow."""
 
 
 def running_torch() -> TorchVersion:
@@ -64,6 +68,8 @@ def read_pickle(path: Path, device: torch.device | str = "cpu", *, verify: bool 
                 return _unpickle(_known_contents(file, path.name, reason), path, device)
             if zipfile.is_zipfile(file):
                 _require_plain_archive(file, path.name, verify)
+            else:
+                _require_short_lists(file, path.name)
             file.seek(0)
             return _unpickle(file, path, device)
     except OSError as error:
@@ -102,6 +108,21 @@ def _require_plain_archive(file: BinaryIO, name: str, verify: bool) -> None:
         raise CorruptWeightsError(
             f"{name}: expected a torch checkpoint, found {found}; fetch or copy it again"
         )
+
+
+def _require_short_lists(file: BinaryIO, name: str) -> None:
+    """Refuse a file of before torch 1.6 whose five pickles would fill the memory as a bomb does."""
+    file.seek(0)
+    try:
+        for _ in range(_LEGACY_PICKLES):
+            for _, _, position in pickletools.genops(file):
+                if (position or 0) > MAX_TABLE_BYTES:
+                    raise CorruptWeightsError(
+                        f"{name}: expected a torch checkpoint, found a list of tensors of more "
+                        f"than {MAX_TABLE_BYTES >> 20} MB; use the file as it was published"
+                    )
+    except ValueError:
+        return  # no whole pickle: torch's loader will say so
 
 
 def _archive_oddity(records: list[zipfile.ZipInfo], size: int) -> str | None:

@@ -21,8 +21,15 @@ _COUNTERS = ".num_batches_tracked"
 """The end of the only names that hold whole numbers: batch norms' counters of training steps."""
 
 
-def unwrap_state_dict(checkpoint: object, name: str = "checkpoint") -> dict[str, Tensor]:
+def unwrap_state_dict(
+    checkpoint: object, name: str = "checkpoint", file_bytes: int | None = None
+) -> dict[str, Tensor]:
     """Return the network's own table inside a trainer's checkpoint, without ``module.``.
+
+    Args:
+        checkpoint: the table, or up to four tables around it.
+        name: for messages.
+        file_bytes: the size of the file that it is from, which the tensors may not exceed.
 
     Raises:
         CorruptWeightsError: no table of tensors, or tensors that are not plain numbers.
@@ -42,7 +49,7 @@ def unwrap_state_dict(checkpoint: object, name: str = "checkpoint") -> dict[str,
                 f"known wrappers are {', '.join(WRAPPERS)}"
             )
         state[str(key).removeprefix("module.")] = value
-    _require_plain(state, name)
+    _require_plain(state, name, file_bytes)
     _require_finite(state, name)
     return state
 
@@ -65,7 +72,7 @@ def _innermost_table(checkpoint: object, name: str) -> Mapping[object, object]:
     )
 
 
-def _require_plain(state: Mapping[str, Tensor], name: str) -> None:
+def _require_plain(state: Mapping[str, Tensor], name: str, file_bytes: int | None) -> None:
     """Let pass only dense floating-point numbers that take no more memory than is stored."""
     stored: dict[int, int] = {}
     for key, value in state.items():
@@ -77,11 +84,13 @@ def _require_plain(state: Mapping[str, Tensor], name: str) -> None:
             )
         storage = value.untyped_storage()
         stored[storage.data_ptr()] = storage.nbytes()
-    claimed = sum(value.nbytes for value in state.values())
-    if claimed > sum(stored.values()):
+    claimed, held = sum(value.nbytes for value in state.values()), sum(stored.values())
+    if file_bytes is not None:
+        held = min(held, file_bytes)
+    if claimed > held:
         raise CorruptWeightsError(
             f"{name}: expected tensors with numbers of their own, found {claimed} bytes of them "
-            f"that share {sum(stored.values())}; use the file as it was published"
+            f"out of {held} stored; use the file as it was published"
         )
 
 
