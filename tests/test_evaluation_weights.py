@@ -1,0 +1,68 @@
+"""The networks that evaluation measures with: read as safely as those that restore."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from gpen_arch.errors import CorruptWeightsError, WeightsMismatchError
+from gpen_arch.evaluation import perceptual
+from gpen_arch.evaluation.metrics import FrechetDistance
+
+
+class Evil:
+    """Makes a folder when it is unpickled in full."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (os.mkdir, (str(self.folder),))
+
+
+def test_an_inception_that_wants_to_run_code_is_refused(tmp_path: Path) -> None:
+    """torch-fidelity itself would run it: it reads with torch's full unpickler."""
+    pytest.importorskip("torch_fidelity")
+    path = tmp_path / "inception.pth"
+    torch.save({"fc.weight": Evil(tmp_path / "ran")}, path)
+    with pytest.raises(CorruptWeightsError, match="weights-only loader"):
+        FrechetDistance(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_another_network_than_inception_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("torch_fidelity")
+    path = tmp_path / "inception.pth"
+    torch.save({"fc.weight": torch.zeros(2)}, path)
+    with pytest.raises(WeightsMismatchError, match=r"Inception in .*inception\.pth"):
+        FrechetDistance(path)
+
+
+def test_inceptions_own_numbers_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published file is not here: one of its keys and shapes, made by its own code, is."""
+    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    with monkeypatch.context() as patch:
+        patch.setattr(nn.Module, "load_state_dict", lambda self, state: None)
+        empty = io.BytesIO()
+        torch.save({}, empty)
+        empty.seek(0)
+        state = module.FeatureExtractorInceptionV3("inception", ["2048"], empty).state_dict()
+    torch.save(state, tmp_path / "inception.pth")
+    distance = FrechetDistance(tmp_path / "inception.pth")
+    loaded = distance._metric.inception.state_dict()
+    # The metric computes in double precision.
+    assert torch.equal(loaded["fc.weight"].float(), state["fc.weight"])
+
+
+def test_a_backbone_without_its_biases_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("lpips")
+    for odd in ({"features.0.weight": torch.zeros(1)}, {"features.x.weight": torch.zeros(1)}):
+        path = tmp_path / "alexnet-owt-7be5be79.pth"
+        torch.save(odd, path)
+        with pytest.raises(WeightsMismatchError, match=r"alexnet-owt-7be5be79\.pth"):
+            perceptual.load_lpips("alex", path=path)
