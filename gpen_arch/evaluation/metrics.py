@@ -131,12 +131,13 @@ class FrechetDistance:
         else:
             options["input_img_size"] = (3, 16, 16)
         try:
-            self._metric = FrechetInceptionDistance(**options).to(device)
+            metric = FrechetInceptionDistance(**options)
         except RuntimeError as error:
             raise WeightsMismatchError(
                 f"expected torch-fidelity's Inception in {inception}, found other keys or shapes; "
                 f"use the published file ({str(error).splitlines()[0]})"
             ) from error
+        self._metric = metric.to(device)
         self._metric.set_dtype(torch.float64)
 
     def update(self, picture: Tensor, *, real: bool) -> None:

@@ -13,7 +13,7 @@ from ..errors import CorruptWeightsError, WeightsMismatchError
 WRAPPERS = ("g_ema", "params_ema", "params", "state_dict")
 
 MAX_TENSORS = 10_000
-"""More than any network here has several times over: the largest has about 1500."""
+"""Several times what any network here has: EQFace's backbone has 925."""
 
 _MAX_WRAPPERS = 4
 _FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
