@@ -1,6 +1,9 @@
 """Pasting faces back: the published composite, the published rule, and no shift at all."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,19 +57,21 @@ def stub(images: Tensor, faces: FaceSet, size: int) -> RestoredFaces:
     return RestoredFaces(faces, transforms, aligned=crops, restored=crops)
 
 
-def test_the_published_example(assets: Path) -> None:
-    folder = assets / "reference" / "paste_back"
-    listed = json.loads((folder / "faces.json").read_text())["faces"]
+@pytest.mark.parametrize("name", ["paste_back_1927", "paste_back"])
+def test_the_published_example(golden: Callable[[str], Path], name: str) -> None:
+    folder = golden(name)
+    table = json.loads((folder / "faces.json").read_text())
+    listed, size = table["faces"], table["crop_size"]
     image, background, expected = (
         read(folder / f"{name}.png") for name in ("image", "background_x2", "expected")
     )
-    rows = read(folder / "faces_aligned_and_restored.png")[0].unfold(1, 256, 256)
-    aligned, altered = rows.unfold(2, 256, 256).permute(1, 2, 0, 3, 4)
+    rows = read(folder / "faces_aligned_and_restored.png")[0].unfold(1, size, size)
+    aligned, altered = rows.unfold(2, size, size).permute(1, 2, 0, 3, 4)
     # Published order: faces are found and cut out on the bilinear picture, in 8 bits.
     doubled = F.interpolate(image, size=background.shape[-2:], mode="bilinear")
     doubled = (doubled * 255).round() / 255
     faces = face_set([face["landmarks_in_background"] for face in listed], background.shape)
-    crops, transforms = align_faces(doubled, faces, 256)
+    crops, transforms = align_faces(doubled, faces, size)
     assert float((crops - aligned).abs().mean((1, 2, 3)).max()) * 255 <= 0.6
     to_image = torch.tensor([face["crop_to_background"] for face in listed])
     torch.testing.assert_close(invert_affine(transforms).float(), to_image, atol=1e-3, rtol=0)
@@ -74,9 +79,12 @@ def test_the_published_example(assets: Path) -> None:
     pasted, mask = paste_faces(background, restored)
     pasted = (pasted * 255).round() / 255
     assert psnr(pasted, expected) >= 60  # asked: 45; OpenCV's rounding of coordinates remains
-    assert float((pasted - expected).abs().max()) * 255 <= 3  # asked: 12
-    golden = read(folder / "expected_mask.png")[:, 0]
-    assert float((mask - golden).abs().max()) <= 0.01
+    error = ((pasted - expected).abs().amax(1) * 255).round()
+    assert float(error.max()) <= 12
+    # Where two faces meet, that rounding decides which of them a pixel shows.
+    assert float((error > 3).float().mean()) <= 1e-4
+    published = read(folder / "expected_mask.png")[:, 0]
+    assert float((mask - published).abs().max()) <= 0.01
 
 
 @pytest.mark.parametrize("order", ["own", "published"])

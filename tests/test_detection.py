@@ -1,8 +1,11 @@
 """Detection against facexlib's own results, and its behaviour around the network."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -46,12 +49,14 @@ def picture(assets: Path, name: str) -> Tensor:
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_finds_what_facexlib_finds(assets: Path, detector: RetinaFaceDetector, name: str) -> None:
-    golden = json.loads((assets / "reference" / "detections.json").read_text())["images"][name]
+def test_finds_what_facexlib_finds(
+    assets: Path, golden: Callable[[str], Path], detector: RetinaFaceDetector, name: str
+) -> None:
+    published = json.loads(golden("detections.json").read_text())["images"][name]
     faces = detect_faces(picture(assets, name), detector, confidence=0.5, max_side=None)
-    assert [*reversed(faces.image_size)] == golden["size"]
-    assert len(faces) == len(golden["faces"])
-    for found, expected in zip(faces, golden["faces"], strict=True):
+    assert [*reversed(faces.image_size)] == published["size"]
+    assert len(faces) == len(published["faces"])
+    for found, expected in zip(faces, published["faces"], strict=True):
         assert found.score == pytest.approx(expected["score"], abs=0.005)
         assert found.bbox == pytest.approx(expected["bbox"], abs=0.5)
         np.testing.assert_allclose(found.landmarks, expected["landmarks"], atol=0.5)

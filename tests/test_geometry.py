@@ -1,7 +1,10 @@
 """Templates, transforms and crops, against the published numbers and their own laws."""
 
+from __future__ import annotations
+
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,19 +51,19 @@ def make_face(points: Tensor, frame: int = 0) -> Face:
 
 
 @pytest.fixture(scope="module")
-def golden(assets: Path) -> dict:
-    return json.loads((assets / "reference" / "alignment.json").read_text())
+def alignment(golden: Callable[[str], Path]) -> dict:
+    return json.loads(golden("alignment.json").read_text())
 
 
-def test_templates_are_the_published_ones(golden: dict) -> None:
-    for size, points in golden["template"].items():
+def test_templates_are_the_published_ones(alignment: dict) -> None:
+    for size, points in alignment["template"].items():
         expected = torch.tensor(points, dtype=torch.float64)
         torch.testing.assert_close(face_template(int(size)), expected, atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_transforms_are_the_published_ones(golden: dict, size: int) -> None:
-    cases = [case for case in golden["cases"] if str(size) in case]
+def test_transforms_are_the_published_ones(alignment: dict, size: int) -> None:
+    cases = [case for case in alignment["cases"] if str(size) in case]
     if not cases:
         assert size == 2048  # has a template only
         return

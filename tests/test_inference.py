@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from fractions import Fraction
 from operator import mul
 from pathlib import Path
@@ -15,7 +16,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gpen_arch.errors import InvalidOptionError, UnsupportedModelError
@@ -37,9 +37,9 @@ from gpen_arch.inference.winograd import (
     WinogradConv,
     is_worthwhile,
 )
-from gpen_arch.loading import load_network
 from gpen_arch.networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
 
+from .assets import golden_network, relative_error
 from .recipes import fill_gpen, fill_rrdbnet
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 1e-2}
@@ -65,10 +65,6 @@ def small_rrdbnet(config: RRDBNetConfig = UPSCALERS[0]) -> RRDBNet:
 
 def faces(batch: int = 2, size: int = 64) -> Tensor:
     return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(3)) * 2 - 1
-
-
-def relative_error(actual: Tensor, expected: Tensor) -> float:
-    return float((actual.detach().float() - expected.detach()).norm() / expected.detach().norm())
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -126,11 +122,10 @@ def test_convolutions_add_in_place(dtype: torch.dtype, shape: tuple[int, ...]) -
 
 
 @pytest.mark.parametrize("name", ["gpen_64", "gpen_32_cm1", "rrdbnet_x2"])
-def test_fast_path_matches_published_output(assets: Path, name: str) -> None:
-    tensors = load_file(assets / "reference" / f"{name}.safetensors")
-    weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k[:8] == "weights."}
+def test_fast_path_matches_published_output(golden: Callable[[str], Path], name: str) -> None:
+    network, tensors = golden_network(golden(f"{name}.safetensors"))
     with torch.inference_mode():
-        image = prepare_for_inference(load_network(weights))(tensors["input"])
+        image = prepare_for_inference(network)(tensors["input"])
     assert relative_error(image, tensors["output.image"]) <= TOLERANCE[torch.float32]
 
 

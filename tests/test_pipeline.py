@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,13 +174,12 @@ def test_one_pixel_pictures() -> None:
     assert result.images.shape == (1, 3, 2, 2)
 
 
-@pytest.fixture(scope="module")
-def paste_back(assets: Path) -> Path:
-    return assets / "reference" / "paste_back"
-
-
-def test_published_order_reproduces_the_published_composite(assets: Path, paste_back: Path) -> None:
+@pytest.mark.parametrize("name", ["paste_back_1927", "paste_back"])
+def test_published_order_reproduces_the_published_composite(
+    golden: Callable[[str], Path], name: str
+) -> None:
     """End to end with the golden background, landmarks and altered crops: only our steps act."""
+    paste_back = golden(name)
     table = json.loads((paste_back / "faces.json").read_text())
     sheet = read_image(paste_back / "faces_aligned_and_restored.png").pixels
     size = table["crop_size"]

@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from PIL import Image
 
 from gpen_arch.networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
 
+from ..assets import skip_or_fail
 from ..recipes import fill_gpen, fill_rrdbnet
 from .server import Server
 
@@ -21,6 +21,7 @@ DETECTOR = "detection_mobilenet0.25_Final.pth"
 TINY_GPEN = "tiny-gpen-64.pth"
 TINY_GPEN_512 = "tiny-gpen-512.pth"
 TINY_UPSCALER = "tiny-rrdb-x2.pth"
+ADVICE = "run tests/host/setup_host.sh DIR ui"
 
 
 @pytest.fixture(scope="session")
@@ -28,19 +29,11 @@ def host_dir() -> Path:
     """Where ``tests/host/setup_host.sh`` put ComfyUI."""
     named = os.environ.get("GPEN_HOST_DIR", "")
     if not named:
-        skip_or_fail("run tests/host/setup_host.sh DIR ui, and set GPEN_HOST_DIR=DIR")
+        skip_or_fail(f"needs a ComfyUI server: {ADVICE}, and set GPEN_HOST_DIR=DIR")
     folder = Path(named).resolve()
     if not (folder / "ComfyUI" / "main.py").is_file():
-        skip_or_fail(f"none in {folder} (GPEN_HOST_DIR): run tests/host/setup_host.sh DIR ui")
+        skip_or_fail(f"needs a ComfyUI server: none in {folder} (GPEN_HOST_DIR); {ADVICE}")
     return folder
-
-
-def skip_or_fail(advice: str) -> NoReturn:
-    """Skip for want of a host; fail where everything must be there."""
-    reason = f"needs a ComfyUI server: {advice}"
-    if os.environ.get("GPEN_REQUIRE_ASSETS"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
