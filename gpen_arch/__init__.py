@@ -13,6 +13,10 @@ Example:
     ((1, 3, 128, 128), (1, 2, 3))
 """
 
+import re
+from importlib import metadata
+from pathlib import Path
+
 from .errors import (
     CorruptWeightsError,
     DownloadError,
@@ -42,6 +46,8 @@ from .loading import load_gpen, load_upscaler
 from .pipeline import PortraitOptions, PortraitPipeline, PortraitResult
 from .restoration import FaceRestorer, RestoredFaces, restore_faces
 from .upscaling import Upscaler, upscale_image
+
+PACKAGE = "comfyui-gpen-portrait"
 
 __all__ = [
     "CorruptWeightsError",
@@ -76,3 +82,24 @@ __all__ = [
     "select_faces",
     "upscale_image",
 ]
+
+
+def find_version(checkout: Path) -> str:
+    """Return the version of the code in ``checkout``, or of the installed package.
+
+    It stands in ``pyproject.toml`` alone. A clone among ComfyUI's nodes is not installed, and
+    another copy may be: what lies beside the code is asked first. ``unknown`` if neither says.
+    """
+    project = checkout / "pyproject.toml"
+    if project.is_file():
+        text = project.read_text(encoding="utf-8")
+        version = re.search(r'^version = "(.+)"$', text, re.MULTILINE)
+        if version and f'\nname = "{PACKAGE}"\n' in text:
+            return version[1]
+    try:
+        return metadata.version(PACKAGE)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+__version__ = find_version(Path(__file__).resolve().parents[1])

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from . import __version__
 from .benchmark import add_benchmark_command
 from .commands.degrade import add_degrade_command
 from .commands.evaluate import add_evaluate_command
@@ -25,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gpen", description="Portrait enhancement with GPEN and RealESRNet."
     )
+    parser.add_argument("--version", action="version", version=f"gpen {__version__}")
     parser.add_argument("--verbose", action="store_true", help="log what happens in detail")
     subparsers = parser.add_subparsers(required=True, metavar="VERB")
     add_restore_command(subparsers)
