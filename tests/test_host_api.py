@@ -174,8 +174,10 @@ def test_five_blocks_equal_the_command_line(server: Server, assets: Path, tmp_pa
     print(f"graph and command line differ by {levels_apart(by_graph, by_command)} of 255")
     assert levels_apart(by_graph, by_command) <= 1
     assert len(saved[RESTORE]["images"]) == 4  # the first crops are previewed
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert "7" in json.dumps(report)
+    (entry,) = json.loads((tmp_path / "report.json").read_text())["files"]
+    report = entry["report"]
+    assert (report["image_size"], report["output_size"]) == ([960, 1440], [1920, 2880])
+    assert [face["restored"] for face in report["faces"]] == [True] * 7
 
 
 def test_one_block_equals_the_five(server: Server) -> None:

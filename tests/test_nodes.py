@@ -20,8 +20,6 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 ROOT = Path(__file__).resolve().parents[1]
 ALIAS = "gpen_pack_under_test"
-SHIPPED = [*sorted((ROOT / "nodes").rglob("*.py")), ROOT / "__init__.py"]
-HOST_ONLY = ("comfy", "folder_paths", "comfy_execution", "server", "execution", "comfy_extras")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +54,11 @@ def test_importing_the_pack_imports_nothing_else(pack: ModuleType) -> None:
     }
 
 
+def test_a_clone_among_the_hosts_nodes_knows_its_version(pack: ModuleType) -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'\nversion = "{part(pack, "gpen_arch").__version__}"\n' in project
+
+
 def test_nodes_cannot_take_the_place_of_the_hosts_module(tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("nodes", ROOT / "nodes" / "__init__.py")
     assert spec is not None
@@ -63,28 +66,6 @@ def test_nodes_cannot_take_the_place_of_the_hosts_module(tmp_path: Path) -> None
     module = importlib.util.module_from_spec(spec)
     with pytest.raises(ImportError):
         spec.loader.exec_module(module)
-
-
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
-def test_only_the_host_file_touches_the_host(path: Path) -> None:
-    for each in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
-        if isinstance(each, ast.Import):
-            names = [alias.name for alias in each.names]
-        elif isinstance(each, ast.ImportFrom) and not each.level:
-            names = [each.module or ""]
-        for name in names:
-            assert path.name == "host.py" or name.split(".")[0] not in HOST_ONLY, name
-            assert name.split(".")[0] not in ("gpen_arch", "nodes"), "import relatively"
-
-
-def test_shipped_code_runs_no_text_and_no_programs() -> None:
-    for path in [*SHIPPED, *(ROOT / "gpen_arch").rglob("*.py")]:
-        for each in ast.walk(ast.parse(path.read_text())):
-            if isinstance(each, ast.Call) and isinstance(each.func, ast.Name):
-                assert each.func.id not in ("eval", "exec", "compile"), path
-            if isinstance(each, ast.Import):
-                assert "subprocess" not in [alias.name for alias in each.names], path
 
 
 def test_locales_have_the_same_entries() -> None:
