@@ -95,3 +95,15 @@ def test_the_changelog_tells_of_this_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert "## [Unreleased]" in changelog
     assert f"## [{find_version(ROOT)}]" in changelog
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {PROJECT['version']}\n" in citation
+
+
+def test_a_commit_is_checked_by_the_linter_that_ci_runs() -> None:
+    pinned = requirements(PROJECT["optional-dependencies"]["dev"])["ruff"]
+    series = pinned.removeprefix("==").removesuffix("*")
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert f"/ruff-pre-commit\n    rev: v{series}" in hooks
