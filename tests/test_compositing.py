@@ -57,8 +57,8 @@ def stub(images: Tensor, faces: FaceSet, size: int) -> RestoredFaces:
     return RestoredFaces(faces, transforms, aligned=crops, restored=crops)
 
 
-@pytest.mark.parametrize("name", ["paste_back_1927", "paste_back"])
-def test_the_published_example(golden: Callable[[str], Path], name: str) -> None:
+@pytest.mark.parametrize(("name", "worst"), [("paste_back_1927", 12), ("paste_back", 3)])
+def test_the_published_example(golden: Callable[[str], Path], name: str, worst: int) -> None:
     folder = golden(name)
     table = json.loads((folder / "faces.json").read_text())
     listed, size = table["faces"], table["crop_size"]
@@ -80,8 +80,8 @@ def test_the_published_example(golden: Callable[[str], Path], name: str) -> None
     pasted = (pasted * 255).round() / 255
     assert psnr(pasted, expected) >= 60  # asked: 45; OpenCV's rounding of coordinates remains
     error = ((pasted - expected).abs().amax(1) * 255).round()
-    assert float(error.max()) <= 12
-    # Where two faces meet, that rounding decides which of them a pixel shows.
+    # Where two faces meet, as in 1927, that rounding decides which of them a pixel shows.
+    assert float(error.max()) <= worst
     assert float((error > 3).float().mean()) <= 1e-4
     published = read(folder / "expected_mask.png")[:, 0]
     assert float((mask - published).abs().max()) <= 0.01

@@ -12,7 +12,8 @@ import pytest
 import gpen_arch
 from gpen_arch.cli import build_parser
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def shell_lines() -> list[str]:
@@ -52,6 +53,14 @@ def test_every_public_name_is_documented(name: str) -> None:
 
 def is_error(thing: object) -> bool:
     return isinstance(thing, type) and issubclass(thing, Exception)
+
+
+@pytest.mark.parametrize("text", ["README.md", "CONTRIBUTING.md", "tests/golden/README.md"])
+def test_files_that_a_text_names_exist(text: str) -> None:
+    named = re.findall(r"`([\w.]+/[\w./-]+\.(?:py|sh|md|toml|json))`", (ROOT / text).read_text())
+    assert named
+    for path in named:
+        assert (ROOT / path).exists() or (ROOT / "gpen_arch" / path).exists(), path
 
 
 def test_names_of_the_python_example_exist() -> None:
