@@ -7,6 +7,8 @@ from torch import Tensor
 
 from .errors import InvalidImageError
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 def require_images(images: Tensor, name: str = "images") -> Tensor:
     """Check a batch of pictures (B, 3, H, W), float, finite; return it.
@@ -15,17 +17,31 @@ def require_images(images: Tensor, name: str = "images") -> Tensor:
         InvalidImageError: another type, shape or channel count, no pixels, NaN or infinity.
     """
     expected = f"{name}: expected float RGB pictures (B, 3, H, W) in 0..1"
-    if not isinstance(images, Tensor):
-        raise InvalidImageError(f"{expected}, found {type(images).__name__}")
+    fault = tensor_fault(images)
+    if fault is not None:
+        raise InvalidImageError(f"{expected}, found {fault}")
     if images.ndim != 4 or images.shape[1] != 3:
         raise InvalidImageError(f"{expected}, found shape {tuple(images.shape)}")
     if 0 in images.shape:
         raise InvalidImageError(f"{expected}, found an empty tensor {tuple(images.shape)}")
-    if not images.is_floating_point():
-        raise InvalidImageError(f"{expected}, found {images.dtype}; divide 8-bit values by 255")
     if not all_finite(images):
         raise InvalidImageError(f"{expected}, found NaN or infinity; repair the step before")
     return images
+
+
+def tensor_fault(x: object) -> str | None:
+    """Why ``x`` is no dense floating-point tensor with values, in words; None if it is one."""
+    if not isinstance(x, Tensor):
+        return f"{type(x).__name__}; give a torch tensor"
+    if x.is_nested or x.layout is not torch.strided:
+        return "a sparse or nested tensor; make it dense first"
+    if x.is_meta:
+        return "a tensor without values (on the meta device); load it first"
+    if not x.is_floating_point():
+        return f"{x.dtype}; divide 8-bit values by 255"
+    if x.dtype not in _FLOATS:
+        return f"{x.dtype}; convert it with .float()"
+    return None
 
 
 def all_finite(x: Tensor) -> bool:

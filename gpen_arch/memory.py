@@ -1,11 +1,13 @@
-"""Running out of memory: how to recognise it, and how to go on with less."""
+"""Running out of memory: how to recognise it, how to name it, and how to go on with less."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
+import cv2
 import torch
 
 from .errors import InsufficientMemoryError
@@ -13,15 +15,41 @@ from .errors import InsufficientMemoryError
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
+# cv2.error is no RuntimeError; numpy's is a MemoryError.
+ALLOCATION_ERRORS = (RuntimeError, MemoryError, cv2.error)
+"""What torch, numpy, Pillow, Python and OpenCV raise when memory runs out, among other things."""
+
+_NO_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "insufficient memory", "bad_alloc")
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception means that a device (or the host) has no memory left."""
     if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text
-    )
+    return isinstance(error, ALLOCATION_ERRORS) and any(part in text for part in _NO_MEMORY_TEXTS)
+
+
+@contextmanager
+def naming_shortage(work: str) -> Iterator[None]:
+    """Turn any library's shortage of memory into ours; ``work`` says what the memory was for.
+
+    Raises:
+        InsufficientMemoryError: the block ran out of memory.
+    """
+    try:
+        yield
+    except ALLOCATION_ERRORS as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InsufficientMemoryError(
+            f"expected memory for {work}, found too little ({_first_line(error)}); close other "
+            "programs, unload other models or use a smaller picture"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def with_smaller_units(
@@ -35,7 +63,7 @@ def with_smaller_units(
     while True:
         try:
             return work(unit), unit
-        except (RuntimeError, MemoryError) as error:
+        except ALLOCATION_ERRORS as error:
             if not is_out_of_memory(error):
                 raise
             if unit <= floor:

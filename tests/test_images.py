@@ -230,7 +230,7 @@ def test_first_of_several_frames_is_read(tmp_path: Path, caplog: pytest.LogCaptu
     pages = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     pages[0].save(tmp_path / "a.tiff", save_all=True, append_images=pages[1:])
     assert read_image(tmp_path / "a.tiff").pixels[:, 0, 0].tolist() == [1, 0, 0]
-    assert "2 frames" in caplog.text
+    assert "several frames" in caplog.text
 
 
 # --- bad input -------------------------------------------------------------------------------
@@ -288,11 +288,11 @@ def test_truncated_files(tmp_path: Path, suffix: str, part: float):
 def test_huge_pictures_are_refused_by_their_header(tmp_path: Path):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_file(65000, 65000, 8, 2, zlib.compress(bytes(1000))))
-    with pytest.raises(InvalidImageError, match="at most 200000000 pixels, found 65000x65000"):
+    with pytest.raises(InvalidImageError, match="at most 200 megapixels, found 65000x65000"):
         read_image(path)
     Image.new("L", (65000, 2)).save(path)
     assert read_image(path).pixels.shape == (3, 2, 65000)
-    with pytest.raises(InvalidImageError, match="at most 129999"):
+    with pytest.raises(InvalidImageError, match=r"at most 0\.129999"):
         read_image(path, max_pixels=129_999)
 
 

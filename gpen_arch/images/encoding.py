@@ -1,7 +1,8 @@
 """What Pillow cannot write: 16-bit PNG and TIFF, and TIFF with both EXIF and compression."""
 
+from __future__ import annotations
+
 import io
-import struct
 import zlib
 
 import cv2
@@ -9,32 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-_SIGNATURE_AND_HEADER = 8 + 25
+from .texts import XMP_TAG
 
 
-def encode_png16(array: NDArray[np.uint16], icc_profile: bytes | None, exif: bytes | None) -> bytes:
+def encode_png16(array: NDArray[np.uint16]) -> bytes:
     """A PNG file of ``(H, W, 3|4)`` RGB(A) pixels (PNG specification, third edition)."""
     code = cv2.COLOR_RGBA2BGRA if array.shape[2] == 4 else cv2.COLOR_RGB2BGR
     done, encoded = cv2.imencode(".png", cv2.cvtColor(array, code))
     if not done:
         raise ValueError("OpenCV could not encode the PNG")
-    data = encoded.tobytes()
-    extra = b""
-    if icc_profile is not None:
-        extra += _png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile))
-    if exif is not None:
-        extra += _png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
-    return data[:_SIGNATURE_AND_HEADER] + extra + data[_SIGNATURE_AND_HEADER:]
-
-
-def _png_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return encoded.tobytes()
 
 
 def encode_tiff(
     array: NDArray[np.uint8] | NDArray[np.uint16],
     icc_profile: bytes | None,
     exif: Image.Exif | None,
+    xmp: bytes | None = None,
 ) -> bytes:
     """A TIFF file of ``(H, W, 3|4)`` RGB(A) pixels, 8 or 16 bit: one deflated strip (TIFF 6.0)."""
     height, width, channels = array.shape
@@ -62,6 +54,9 @@ def encode_tiff(
     if icc_profile is not None:
         directory.tagtype[TiffImagePlugin.ICCPROFILE] = 7  # undefined bytes
         directory[TiffImagePlugin.ICCPROFILE] = icc_profile
+    if xmp is not None:
+        directory.tagtype[XMP_TAG] = 1  # bytes (XMP specification part 3)
+        directory[XMP_TAG] = xmp
     buffer = io.BytesIO()
     directory.save(buffer)
     buffer.write(strip)

@@ -1,14 +1,27 @@
 """What travels with a picture beside its pixels: EXIF and colour profiles."""
 
+from __future__ import annotations
+
 import io
 import logging
 import struct
+from collections.abc import Callable
+from typing import cast
 
 from PIL import Image, ImageCms
 
 logger = logging.getLogger(__name__)
 
-BROKEN_EXIF = (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error)
+BROKEN_EXIF = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    struct.error,
+)
 """What Pillow raises on EXIF that does not follow its own rules."""
 
 _ORIENTATION = 0x0112
@@ -85,13 +98,16 @@ def is_rgb_profile(profile: bytes) -> bool:
     return profile[16:20] == b"RGB "
 
 
-def convert_to_srgb(image: Image.Image, profile: bytes, name: str) -> Image.Image:
-    """A gray or CMYK picture as sRGB by its own profile, or by plain arithmetic if that fails."""
+def srgb_converter(profile: bytes, mode: str, name: str) -> Callable[[Image.Image], Image.Image]:
+    """From pictures of ``mode`` (gray or CMYK) to sRGB, by their own profile.
+
+    By plain arithmetic, with a warning, if the profile cannot be used.
+    """
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        target = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         logger.warning("%s: its colour profile cannot be used (%s) and is dropped", name, error)
-        converted = None
-    return image.convert("RGB") if converted is None else converted
+        return lambda image: image.convert("RGB")
+    # Not in place, so never None.
+    return lambda image: cast(Image.Image, ImageCms.applyTransform(image, transform))

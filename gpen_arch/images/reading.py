@@ -1,40 +1,42 @@
 """A picture file, whatever its kind, as upright RGB in 0..1."""
 
+from __future__ import annotations
+
 import io
 import logging
-import re
-import struct
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
-import cv2
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import (
-    BmpImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageFile
 from torch import Tensor
 
 from ..errors import InvalidImageError
-from .metadata import convert_to_srgb, is_rgb_profile, read_exif, read_orientation
+from ..memory import naming_shortage
+from .files import (
+    MAX_PIXELS,
+    FileKind,
+    check_jpeg,
+    check_size,
+    read_file,
+    recognise,
+    webp_size,
+)
+from .metadata import is_rgb_profile, read_exif, read_orientation
+from .pillow import allowing_pixels, logging_warnings, reporting_damage
+from .pixels import (
+    DEEP_GRAY,
+    GRAY_MODES,
+    READABLE_MODES,
+    Raster,
+    decode_with_opencv,
+    raster_of_pillow,
+    to_tensors,
+)
+from .png import PngExtras, split_png
+from .texts import read_texts, read_xmp
 
 logger = logging.getLogger(__name__)
-
-MAX_PIXELS = 200_000_000
-"""Larger pictures are refused before decoding, unless the caller allows more."""
-
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,8 @@ class LoadedImage:
         bit_depth: 8 or 16.
         format: ``"PNG"``, ``"JPEG"``, ``"WEBP"``, ``"TIFF"`` or ``"BMP"``.
         was_gray: the file holds one colour channel.
+        xmp: XMP, UTF-8, for upright pixels and without thumbnails.
+        text: (keyword, text) pairs: PNG's texts; JPEG's comment under the keyword ``Comment``.
     """
 
     pixels: Tensor
@@ -58,60 +62,15 @@ class LoadedImage:
     bit_depth: int
     format: str
     was_gray: bool
+    xmp: bytes | None = None
+    text: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True)
-class _Format:
-    name: str
-    signature: re.Pattern[bytes]
-    opener: Callable[[IO[bytes]], ImageFile.ImageFile]
-
-
-# Pillow's plugins are called by name: the contents decide, not the suffix; no rarely tested
-# decoder is reachable; and the limit on pixels is the caller's, not a global of Pillow.
-_FORMATS = (
-    _Format("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
-    _Format("JPEG", re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
-    _Format("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
-    _Format("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
-    _Format("BMP", re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
-)
-
-_DEEP_GRAY = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
-_ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
-_GRAY_MODES = frozenset({"1", "L", "LA", "La"}) | _DEEP_GRAY
-_READABLE_MODES = _GRAY_MODES | _ALPHA_MODES | {"P", "RGB", "RGBX", "CMYK", "YCbCr"}
-
-# What Pillow's decoders raise on damaged files.
-_BROKEN_FILE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
-
-# EXIF orientation -> the step that makes (H, W, C) upright.
-_UPRIGHT: dict[int, Callable[[Any], Any]] = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a, 1),
-}
-
-
-def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> LoadedImage:
+def read_image(path: str | Path, *, max_pixels: float = MAX_PIXELS) -> LoadedImage:
     """Read a PNG, JPEG, WebP, TIFF or BMP file: 8 or 16 bit, gray, palette, RGB or CMYK.
 
     CMYK, and gray with a colour profile, become sRGB. Of several frames or pages the first is read.
+    Decoding takes some 20 bytes a pixel, 12 of which are the result.
 
     Args:
         path: the file; its contents decide what it is, not its suffix.
@@ -119,115 +78,85 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> LoadedImage
 
     Raises:
         InvalidImageError: no such file, empty, truncated, damaged, too large, or of another kind.
+        InvalidOptionError: ``max_pixels`` below 1.
+        InsufficientMemoryError: the machine has too little memory for it.
     """
     name = str(path)
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InvalidImageError(
-            f"{name}: expected a readable picture file, found: {error}. Check the path."
-        ) from error
-    known = _recognise(data, name)
-    with _reporting_damage(name, known.name):
-        image = known.opener(io.BytesIO(data))
-    _check_header(image, name, max_pixels)
-    stored = str(image.tile) if known.name in ("PNG", "TIFF") else ""  # gone once loaded
-    with _reporting_damage(name, known.name):
-        frames = getattr(image, "n_frames", 1)
-        image.load()
-    if frames > 1:
-        logger.warning("%s: holds %d frames or pages; only the first is read", name, frames)
-    return _assemble(image, data, known.name, stored, name)
+    with naming_shortage(f"the picture {name}"):
+        data = read_file(path, name, max_pixels)
+        kind = recognise(data, name)
+        with reporting_damage(name, kind.name):
+            return _read(data, kind, name, max_pixels)
 
 
-def _recognise(data: bytes, name: str) -> _Format:
-    known = next((f for f in _FORMATS if f.signature.match(data)), None)
-    if known is None:
-        found = "an empty file" if not data else f"a file that begins with {data[:8]!r}"
-        raise InvalidImageError(
-            f"{name}: expected a PNG, JPEG, WebP, TIFF or BMP picture, found {found}. "
-            "Convert the picture, or leave the file out."
-        )
-    return known
+def _read(data: bytes, kind: FileKind, name: str, max_pixels: float) -> LoadedImage:
+    extras = PngExtras()
+    if kind.name == "PNG":
+        data, extras = split_png(data, name)
+    image = _open(data, kind, name, max_pixels)
+    was_gray = image.mode in GRAY_MODES
+    # Pillow reads 16-bit colour as 8 bit, and says what was stored until it has loaded it.
+    deep = ";16" in str(image.tile) and kind.name in ("PNG", "TIFF")
+    was_gray = was_gray or (deep and "LA;16" in str(image.tile))
+    image, raster = _decode(image, data, kind, deep, name)
+    with logging_warnings(name):
+        for keyword, text in extras.text:
+            if keyword == "Raw profile type exif":  # ImageMagick's; Pillow understands it
+                image.info[keyword] = text
+        exif = read_exif(image, name)
+        # Pillow's and OpenCV's TIFF decoders already turn the pixels upright.
+        orientation = 1 if kind.name == "TIFF" else read_orientation(image)
+        xmp = read_xmp(image, extras, name)
+        text = read_texts(image, extras, name)
+        profile = extras.icc_profile or image.info.get("icc_profile") or None
+        raster = raster or raster_of_pillow(image, profile, name)
+    if profile is not None and not is_rgb_profile(profile):
+        profile = None
+    pixels, alpha = to_tensors(raster, orientation)
+    return LoadedImage(
+        pixels, alpha, profile, exif, raster.bit_depth, kind.name, was_gray, xmp, text
+    )
 
 
-@contextmanager
-def _reporting_damage(name: str, kind: str) -> Iterator[None]:
-    try:
-        yield
-    except _BROKEN_FILE as error:
-        raise InvalidImageError(
-            f"{name}: expected a whole {kind} file, found a truncated or damaged one ({error}). "
-            "Copy or save it again."
-        ) from error
-
-
-def _check_header(image: ImageFile.ImageFile, name: str, max_pixels: int) -> None:
+def _open(data: bytes, kind: FileKind, name: str, max_pixels: float) -> ImageFile.ImageFile:
+    """Read a file's header and tags, and refuse what must not be decoded."""
+    claimed = webp_size(data) if kind.name == "WEBP" else None
+    if claimed is not None:
+        check_size(*claimed, name, max_pixels)
+    width, height = claimed or (1, 1)
+    with logging_warnings(name), allowing_pixels(width * height):
+        image = kind.opener(io.BytesIO(data))
     width, height = image.size
-    if width < 1 or height < 1:
-        raise InvalidImageError(f"{name}: expected at least 1x1 pixels, found {width}x{height}.")
-    if width * height > max_pixels:
-        raise InvalidImageError(
-            f"{name}: expected at most {max_pixels} pixels, found {width}x{height} = "
-            f"{width * height}. Make the picture smaller, or allow more pixels."
-        )
-    if image.mode not in _READABLE_MODES:
+    check_size(width, height, name, max_pixels)
+    if kind.name == "JPEG":
+        check_jpeg(data, width * height, name, max_pixels)
+    if image.mode not in READABLE_MODES:
         raise InvalidImageError(
             f"{name}: expected 8 or 16 bits of gray, palette, RGB or CMYK, found Pillow's mode "
             f"{image.mode!r}. Convert the picture to 16-bit RGB."
         )
+    if getattr(image, "is_animated", False):  # n_frames would visit every page to count them
+        logger.warning("%s: holds several frames or pages; only the first is read", name)
+    return image
 
 
-def _assemble(
-    image: ImageFile.ImageFile, data: bytes, kind: str, stored: str, name: str
-) -> LoadedImage:
-    was_gray = image.mode in _GRAY_MODES or "LA;16" in stored
-    exif = read_exif(image, name)
-    # Pillow's and OpenCV's TIFF decoders already turn the pixels upright.
-    orientation = 1 if kind == "TIFF" else read_orientation(image)
-    profile = image.info.get("icc_profile") or None
-    array = _decode_deep(image, data, name) if ";16" in stored else None
-    if array is None:
-        array = _decode_shallow(image, profile, name)
-    if profile is not None and not is_rgb_profile(profile):
-        profile = None
-    upright = _UPRIGHT.get(orientation, lambda a: a)(array)
-    pixels, alpha = _to_tensors(upright)
-    depth = array.itemsize * 8
-    return LoadedImage(pixels, alpha, profile, exif, depth, kind, was_gray)
-
-
-def _decode_deep(image: Image.Image, data: bytes, name: str) -> NDArray[np.uint16] | None:
-    """16-bit pixels ``(H, W, 3|4)`` RGB(A), or ``None`` where only 8 bits can be had."""
-    if image.mode in _DEEP_GRAY:
-        gray = np.asarray(image).astype(np.uint16)
-        return np.repeat(gray[..., None], 3, axis=2)
-    if image.mode not in ("RGB", "RGBA", "LA"):
-        return None
-    # Pillow reads 16-bit colour as 8 bit; it has proven above that the file is whole.
-    try:
-        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        array = None
-    if array is None or array.dtype != np.uint16 or array.shape[:2] != image.size[::-1]:
+def _decode(
+    image: ImageFile.ImageFile, data: bytes, kind: FileKind, deep: bool, name: str
+) -> tuple[Image.Image, Raster | None]:
+    """Pixels as OpenCV holds them, where that is better; otherwise ``image`` holds them."""
+    if kind.name == "WEBP" and not getattr(image, "is_animated", False):
+        # By the same libwebp, but Pillow's way keeps five copies of four bytes a pixel.
+        raster = decode_with_opencv(data, np.uint8, image.size)
+        if raster is not None:
+            return image, raster
+    with allowing_pixels(image.size[0] * image.size[1]):
+        image.load()
+    if kind.name == "WEBP":
+        return image.copy(), None  # leaves the animation's canvases behind
+    if not deep or image.mode in DEEP_GRAY or image.mode not in ("RGB", "RGBA", "LA"):
+        return image, None
+    # Pillow has proven that the file is whole: OpenCV forgives where it ends too early.
+    raster = decode_with_opencv(data, np.uint16, image.size)
+    if raster is None:
         logger.warning("%s: this kind of 16-bit picture is read with 8 bits", name)
-        return None
-    code = cv2.COLOR_BGRA2RGBA if array.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(array, code), np.uint16)
-
-
-def _decode_shallow(image: Image.Image, profile: bytes | None, name: str) -> NDArray[np.uint8]:
-    """8-bit pixels ``(H, W, 3|4)`` RGB(A)."""
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
-        converted = image.convert("RGBA")
-    elif profile is not None and not is_rgb_profile(profile) and image.mode in ("L", "CMYK"):
-        converted = convert_to_srgb(image, profile, name)
-    else:
-        converted = image.convert("RGB")
-    return np.asarray(converted)
-
-
-def _to_tensors(array: Pixels) -> tuple[Tensor, Tensor | None]:
-    top = float(np.iinfo(array.dtype).max)
-    scaled = torch.from_numpy(array.astype(np.float32)).div_(top).movedim(2, 0).contiguous()
-    return scaled[:3], scaled[3] if scaled.shape[0] == 4 else None
+    return image, raster

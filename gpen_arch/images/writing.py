@@ -1,23 +1,29 @@
 """RGB in 0..1 to a picture file: whole or not at all, with what the source carried."""
 
+from __future__ import annotations
+
 import io
 import logging
-import struct
+from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..checks import all_finite
-from ..errors import InvalidImageError, OutputError
+from ..checks import all_finite, tensor_fault
+from ..errors import InvalidImageError, InvalidOptionError, OutputError
+from ..memory import is_out_of_memory, naming_shortage
 from .atomic import write_bytes_atomically
 from .encoding import encode_png16, encode_tiff
 from .metadata import BROKEN_EXIF, exif_for_size
+from .pillow import BROKEN_PICTURE
+from .png import PngExtras, add_extras
 from .reading import LoadedImage
+from .texts import jpeg_comment, jpeg_xmp_segment, warn_of_dropped
+from .xmp import xmp_for_size
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +39,7 @@ WRITABLE_SUFFIXES = frozenset(_FORMATS)
 
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 _LONGEST_JPEG_EXIF = 65533
+_LONGEST_JPEG_PROFILE = 255 * 65519  # in numbered segments (ICC.1, annex B)
 _BAND_ROWS = 64
 
 
@@ -53,30 +60,36 @@ def write_image(
         path: where to write; an existing file is replaced.
         pixels: ``(3, H, W)`` floating point RGB, 0..1, on any device.
         alpha: ``(H, W)``, 0..1; by default that of ``like``, resized bilinearly to the picture.
-        like: the picture that this one was made from. Its colour profile, EXIF and alpha are
-            kept, and its 16 bits where the format has them.
+        like: the picture that this one was made from. Its colour profile, EXIF, XMP, texts and
+            alpha are kept, and its 16 bits, where the format has a place for them; what it has
+            none for is named in a warning.
         quality: of JPEG and WebP, 1..100.
 
     Raises:
         InvalidImageError: wrong shape or type, or values that are not finite.
+        InvalidOptionError: ``quality`` out of range.
         OutputError: an unknown suffix, a picture too large for the format, or a failed write.
+        InsufficientMemoryError: the machine has too little memory to encode it.
     """
     target = Path(path)
     kind = _format_of(target)
-    _check(pixels, "pixels", (3, None, None))
+    if not 1 <= quality <= 100:
+        raise InvalidOptionError(f"{target}: quality: expected 1 to 100, found {quality}")
+    _check(pixels, f"{target}: expected pixels", (3, None, None))
     height, width = pixels.shape[1:]
     if max(height, width) > _LONGEST_SIDE.get(kind, max(height, width)):
         raise OutputError(
             f"{target}: expected at most {_LONGEST_SIDE[kind]} pixels a side for {kind}, found "
             f"{width}x{height}. Write a .png or .tiff instead."
         )
-    if alpha is None and like is not None and like.alpha is not None:
-        alpha = _resize(like.alpha, height, width)
-    if alpha is not None:
-        _check(alpha, "alpha", (height, width))
-    if alpha is not None and kind == "JPEG":
-        logger.warning("%s: JPEG has no transparency; the picture is laid on white", target)
-    data = _encode(pixels, alpha, kind, like, quality, target)
+    with naming_shortage(f"encoding {target}"):
+        if alpha is None and like is not None and like.alpha is not None:
+            alpha = _resize(like.alpha, height, width)
+        if alpha is not None:
+            _check(alpha, f"{target}: expected alpha", (height, width))
+        if alpha is not None and kind == "JPEG":
+            logger.warning("%s: JPEG has no transparency; the picture is laid on white", target)
+        data = _encode(pixels, alpha, kind, like, quality, target)
     write_bytes_atomically(target, data)
 
 
@@ -90,21 +103,24 @@ def _format_of(path: Path) -> str:
     return kind
 
 
-def _check(tensor: Tensor, name: str, shape: tuple[int | None, ...]) -> None:
+def _check(tensor: Tensor, expected: str, shape: tuple[int | None, ...]) -> None:
+    wanted = "x".join("any" if size is None else str(size) for size in shape)
+    expected = f"{expected} of shape {wanted} in floating point 0..1"
+    fault = tensor_fault(tensor)
+    if fault is not None:
+        raise InvalidImageError(f"{expected}, found {fault}.")
     fits = tensor.ndim == len(shape) and all(
         size >= 1 and wanted in (None, size)
         for size, wanted in zip(tensor.shape, shape, strict=True)
     )
-    if not fits or not tensor.is_floating_point():
-        wanted = "x".join("any" if size is None else str(size) for size in shape)
+    if not fits:
         raise InvalidImageError(
-            f"expected {name} of shape {wanted} in floating point 0..1, found "
-            f"{tuple(tensor.shape)} {tensor.dtype}. Convert the tensor first."
+            f"{expected}, found {tuple(tensor.shape)}. Give one picture, channels first."
         )
     if not all_finite(tensor):
         broken = int((~torch.isfinite(tensor)).sum())
         raise InvalidImageError(
-            f"expected finite {name}, found {broken} values that are NaN or infinite. "
+            f"{expected}, found {broken} values that are NaN or infinite. "
             "If the network ran in fp16, try bf16 or fp32."
         )
 
@@ -125,16 +141,18 @@ def _encode(
 ) -> bytes:
     deep = like is not None and like.bit_depth == 16 and kind in ("PNG", "TIFF")
     array = _quantise(pixels, alpha, np.uint16 if deep else np.uint8, on_white=kind == "JPEG")
-    profile = None if like is None else like.icc_profile
     try:
-        exif = _exif_for(like, array.shape[1], array.shape[0], kind, path)
+        carried = _carried_by(like, array.shape[1], array.shape[0], kind, path)
         if kind == "TIFF":
-            return encode_tiff(array, profile, exif)
-        exif_bytes = None if exif is None else exif.tobytes()
-        if deep:
-            return encode_png16(array, profile, exif_bytes)
-        return _encode_shallow(array, kind, profile, exif_bytes, quality)
-    except (OSError, ValueError, struct.error, cv2.error) as error:
+            return encode_tiff(array, carried.icc_profile, carried.exif, carried.xmp)
+        if kind == "PNG":
+            plain = encode_png16(array) if deep else _encode_with_pillow(array, kind, {})
+            extras = PngExtras(carried.icc_profile, carried.text, carried.xmp)
+            return add_extras(plain, extras, carried.exif_bytes)
+        return _encode_with_pillow(array, kind, _options(carried, kind, quality, path))
+    except BROKEN_PICTURE as error:
+        if is_out_of_memory(error):
+            raise
         raise OutputError(
             f"{path}: expected to encode a {kind} picture, found: {error}. "
             "Nothing was written. Try another format."
@@ -161,10 +179,39 @@ def _clamped(x: Tensor) -> Tensor:
     return x.detach().to("cpu", torch.float32).clamp(0, 1)
 
 
-def _exif_for(
+@dataclass(frozen=True)
+class _Carried:
+    """What a file of some kind will carry beside its pixels."""
+
+    icc_profile: bytes | None = None
+    exif: Image.Exif | None = None
+    xmp: bytes | None = None
+    text: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def exif_bytes(self) -> bytes | None:
+        return None if self.exif is None else self.exif.tobytes()
+
+
+def _carried_by(
     like: LoadedImage | None, width: int, height: int, kind: str, path: Path
+) -> _Carried:
+    if like is None:
+        return _Carried()
+    profile = like.icc_profile
+    if kind == "JPEG" and profile is not None and len(profile) > _LONGEST_JPEG_PROFILE:
+        logger.warning("%s: its colour profile is too long for JPEG and is dropped", path)
+        profile = None
+    if kind != "PNG":
+        warn_of_dropped(like.text, kind, str(path))
+    xmp = None if like.xmp is None else xmp_for_size(like.xmp, width, height)
+    return _Carried(profile, _exif_for(like, width, height, kind, path), xmp, like.text)
+
+
+def _exif_for(
+    like: LoadedImage, width: int, height: int, kind: str, path: Path
 ) -> Image.Exif | None:
-    if like is None or like.exif is None:
+    if like.exif is None:
         return None
     if kind == "JPEG" and len(like.exif) > _LONGEST_JPEG_EXIF:
         logger.warning("%s: its EXIF is too long for JPEG and is dropped", path)
@@ -176,18 +223,25 @@ def _exif_for(
         return None
 
 
-def _encode_shallow(
-    array: NDArray, kind: str, profile: bytes | None, exif: bytes | None, quality: int
-) -> bytes:
-    options: dict[str, object] = {
-        "PNG": {},
-        "JPEG": {"quality": quality, "subsampling": 0},
-        "WEBP": {"quality": quality, "exact": True},
-    }[kind]
-    if profile is not None:
-        options["icc_profile"] = profile
-    if exif is not None:
-        options["exif"] = exif
+def _options(carried: _Carried, kind: str, quality: int, path: Path) -> dict[str, object]:
+    """Pillow's options for JPEG and WebP; without the keys that have no value."""
+    options: dict[str, object | None] = {
+        "quality": quality,
+        "icc_profile": carried.icc_profile,
+        "exif": carried.exif_bytes,
+    }
+    if kind == "JPEG":
+        options |= {
+            "subsampling": 0,
+            "comment": jpeg_comment(carried.text, str(path)),
+            "extra": jpeg_xmp_segment(carried.xmp, str(path)),
+        }
+    else:
+        options |= {"exact": True, "xmp": carried.xmp}
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _encode_with_pillow(array: NDArray, kind: str, options: dict[str, object]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, kind, **options)
     return buffer.getvalue()
