@@ -1,11 +1,12 @@
-"""What a picture must be before any work starts on it."""
+"""What pictures and options must be before any work starts."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import InvalidImageError
+from .errors import InvalidImageError, InvalidOptionError
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -42,6 +43,19 @@ def tensor_fault(x: object) -> str | None:
     if x.dtype not in _FLOATS:
         return f"{x.dtype}; convert it with .float()"
     return None
+
+
+def require_number(name: str, value: object, low: float, high: float) -> None:
+    """Raise InvalidOptionError unless ``value`` is a number from ``low`` to ``high`` (not NaN)."""
+    if not isinstance(value, (int, float, np.number)) or not low <= value <= high:
+        raise InvalidOptionError(f"{name}: expected {low} to {high}, found {value}")
+
+
+def require_whole(name: str, value: object, low: int, high: float = float("inf")) -> None:
+    """Raise InvalidOptionError unless ``value`` is a whole number (an int) in its range."""
+    if not isinstance(value, (int, np.integer)) or not low <= value <= high:
+        limits = f"{low} or more" if high == float("inf") else f"{low} to {high}"
+        raise InvalidOptionError(f"{name}: expected a whole number, {limits}, found {value}")
 
 
 def all_finite(x: Tensor) -> bool:

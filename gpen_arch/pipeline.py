@@ -10,8 +10,7 @@ from time import perf_counter
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import require_images
-from .errors import InvalidOptionError
+from .checks import require_images, require_number, require_whole
 from .faces import (
     Face,
     FaceDetector,
@@ -21,9 +20,10 @@ from .faces import (
     scale_faces,
     usable_landmarks,
 )
+from .memory import naming_shortage
 from .progress import ProgressCallback
 from .restoration import FaceRestorer, LeftFace, RestoredFaces, restore_faces
-from .upscaling import Upscaler, resize_lanczos, upscale_image
+from .upscaling import MAX_SCALE, Upscaler, resize_lanczos, upscale_image
 
 FaceGate = Callable[[RestoredFaces], RestoredFaces]
 StageCallback = Callable[[str, int, int], None]
@@ -39,7 +39,8 @@ class PortraitOptions:
     """How a picture is enhanced.
 
     Args:
-        scale: size of the result over that of the picture; 1 leaves the background as it is.
+        scale: size of the result over that of the picture, 1 to 8, a whole number; 1 leaves the
+            background as it is.
         strength: 0..1, how much of the restoration is taken.
         confidence: 0..1, a detection below it is no face.
         max_side: a picture whose longer side exceeds it is detected on a smaller copy; None never.
@@ -49,6 +50,9 @@ class PortraitOptions:
         published_order: detect and crop on the bilinearly enlarged picture, and round the
             background to 8 bits, exactly as the published pipeline does. Otherwise detection and
             crops use the picture itself: one interpolation instead of two.
+
+    Raises:
+        InvalidOptionError: a value out of its range, or none of its kind.
     """
 
     scale: int = 2
@@ -61,15 +65,14 @@ class PortraitOptions:
     published_order: bool = False
 
     def __post_init__(self) -> None:
-        limits = (
-            ("scale", self.scale, 1, 8),
-            ("strength", self.strength, 0, 1),
-            ("confidence", self.confidence, 0, 1),
-            ("min_face_size", self.min_face_size, 0, float("inf")),
-        )
-        for name, value, low, high in limits:
-            if not low <= value <= high:
-                raise InvalidOptionError(f"{name}: expected {low} to {high}, found {value}")
+        require_whole("scale", self.scale, 1, MAX_SCALE)
+        require_number("strength", self.strength, 0, 1)
+        require_number("confidence", self.confidence, 0, 1)
+        require_number("min_face_size", self.min_face_size, 0, float("inf"))
+        require_whole("faces_per_batch", self.faces_per_batch, 0)
+        require_whole("tile", self.tile, 0)
+        if self.max_side is not None:
+            require_whole("max_side", self.max_side, 1)
 
 
 @dataclass(frozen=True)
@@ -172,8 +175,15 @@ class PortraitPipeline:
 
         Raises:
             InvalidImageError: not such pictures.
+            InsufficientMemoryError: no memory for the result, or not even for the smallest unit.
         """
         require_images(images)
+        height, width = images.shape[-2:]
+        frames = f"{len(images)} picture(s) of {width}x{height}"
+        with naming_shortage(f"{frames} at {self.options.scale} times their size"):
+            return self._enhance(images, on_progress)
+
+    def _enhance(self, images: Tensor, on_progress: StageCallback) -> PortraitResult:
         images = images.float()
         clock = _Clock()
         found_on = self._detection_images(images)

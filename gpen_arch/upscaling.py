@@ -8,17 +8,20 @@ from itertools import pairwise
 from typing import cast
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .checks import require_images
-from .errors import InvalidOptionError
+from .checks import require_images, require_whole
+from .errors import InvalidImageError, InvalidOptionError
 from .inference import input_placement, prepare_for_inference, upload
-from .memory import with_smaller_units
+from .memory import is_out_of_memory, naming_shortage, with_smaller_units
 from .networks import RRDBNet
 from .progress import ProgressCallback, ignore_progress
 
+MAX_SCALE = 8
 SMALLEST_TILE = 128
 DEFAULT_HALO = 32
 TILE_STEP = 4  # tiles start where any network's pixel-unshuffle (by 1, 2 or 4) starts
@@ -91,7 +94,8 @@ def upscale_image(
     Args:
         images: (B, 3, H, W) in 0..1, RGB, any size.
         upscaler: an RRDBNet, or an :class:`Upscaler`.
-        scale: the factor of the result; another native factor is resized (down by area).
+        scale: the factor of the result, 1 to 8, a whole number; another native factor is resized
+            (down by area).
         tile: side of a tile in input pixels, without its halo; 0 chooses. Halved, down to 128,
             when memory runs out.
         halo: context in input pixels; rounded up to a multiple of 4.
@@ -100,7 +104,9 @@ def upscale_image(
         (B, 3, scale H, scale W) in 0..1, float32, on the pictures' device.
 
     Raises:
-        InsufficientMemoryError: a tile of 128 px does not fit.
+        InvalidImageError: not such pictures.
+        InvalidOptionError: an option out of its range.
+        InsufficientMemoryError: the result, or a tile of 128 px, does not fit.
 
     Example:
         >>> doubling = Upscaler(nn.Upsample(scale_factor=2), scale=2)  # or load_upscaler("x2.pth")
@@ -108,25 +114,52 @@ def upscale_image(
         (1, 3, 60, 100)
     """
     require_images(images)
-    if scale < 1:
-        raise InvalidOptionError(f"scale: expected 1 or more, found {scale}")
-    if tile < 0 or halo < 0:
-        raise InvalidOptionError(f"tile and halo: expected 0 or more, found {tile} and {halo}")
+    require_whole("scale", scale, 1, MAX_SCALE)
+    require_whole("tile", tile, 0)
+    require_whole("halo", halo, 0)
     described = upscaler if isinstance(upscaler, Upscaler) else Upscaler.of(upscaler)
     side = _round_up(tile or described.automatic_tile())
-    work = _TiledUpscale(images, described, scale, _round_up(halo), on_progress)
-    result, _ = with_smaller_units(work, side, floor=min(SMALLEST_TILE, side), name="tile")
+    with naming_shortage(_enlargement(images, scale)):
+        work = _TiledUpscale(images, described, scale, _round_up(halo), on_progress)
+        result, _ = with_smaller_units(work, side, floor=min(SMALLEST_TILE, side), name="tile")
     return result
 
 
 def resize_lanczos(images: Tensor, scale: int) -> Tensor:
-    """Resize (B, 3, H, W) by ``scale`` with OpenCV's 8 x 8 Lanczos filter, clamped to 0..1."""
+    """Resize (B, 3, H, W) by ``scale`` with OpenCV's 8 x 8 Lanczos filter, clamped to 0..1.
+
+    Raises:
+        InvalidImageError: not such pictures, or of a size that OpenCV cannot resize.
+        InvalidOptionError: ``scale`` is no whole number from 1 to 8.
+        InsufficientMemoryError: the result does not fit.
+    """
     require_images(images)
+    require_whole("scale", scale, 1, MAX_SCALE)
     height, width = images.shape[-2] * scale, images.shape[-1] * scale
-    frames = images.detach().float().cpu().permute(0, 2, 3, 1).numpy()
-    resized = [cv2.resize(f, (width, height), interpolation=cv2.INTER_LANCZOS4) for f in frames]
-    stacked = torch.stack([torch.from_numpy(frame) for frame in resized])
-    return stacked.permute(0, 3, 1, 2).clamp(0, 1).contiguous().to(images.device)
+    with naming_shortage(_enlargement(images, scale)):
+        result = torch.empty(len(images), 3, height, width)
+        for frame, target in zip(images, result, strict=True):
+            source = frame.detach().float().cpu().permute(1, 2, 0).numpy()
+            resized = torch.from_numpy(_lanczos(source, (width, height)))
+            target.copy_(resized.permute(2, 0, 1)).clamp_(0, 1)
+        return result.to(images.device)
+
+
+def _lanczos(source: NDArray[np.float32], size: tuple[int, int]) -> NDArray:
+    try:
+        return cv2.resize(source, size, interpolation=cv2.INTER_LANCZOS4)
+    except cv2.error as error:
+        if is_out_of_memory(error):
+            raise
+        raise InvalidImageError(
+            f"expected a picture that OpenCV can resize to {size[0]}x{size[1]}, found: {error}; "
+            "use a smaller picture or scale"
+        ) from error
+
+
+def _enlargement(images: Tensor, scale: int) -> str:
+    height, width = images.shape[-2:]
+    return f"{len(images)} picture(s) of {width}x{height} at {scale} times their size"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import GpenError, InvalidOptionError
-from ..images import LoadedImage, list_images, read_image, write_image
+from ..images import MAX_PIXELS, LoadedImage, list_images, read_image, write_image
 from ..images.atomic import write_bytes_atomically
 from ..inference import upload
 from ..pipeline import PortraitOptions, PortraitPipeline, PortraitResult
@@ -78,6 +78,13 @@ def _add_picture_arguments(parser: ArgumentParser) -> None:
     )
     group.add_argument(
         "--faces-per-batch", type=int, default=0, metavar="N", help="0 chooses by device (0)"
+    )
+    group.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=MAX_PIXELS / 1e6,
+        metavar="N",
+        help="refuse larger inputs before they are decoded (200)",
     )
     group.add_argument(
         "--tile", type=int, default=0, metavar="PX", help="side of an upscaling tile; 0 chooses (0)"
@@ -149,7 +156,7 @@ def _restore_file(
 def _restore_picture(
     source: Path, target: Path, models: Models, options: PortraitOptions, args: Namespace
 ) -> dict[str, object]:
-    picture = read_image(source)
+    picture = read_image(source, max_pixels=args.max_megapixels * 1e6)
     image = upload(picture.pixels[None], models.device)
     if args.aligned:
         return _restore_crop(image, picture, target, models.restorer, args)

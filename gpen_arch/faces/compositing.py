@@ -137,6 +137,7 @@ def _check_crops(background: Tensor, crops: Tensor, opacity: float) -> None:
         or not crops.is_floating_point()
         or crops.shape[1] != background.shape[1]
         or crops.shape[-2] != crops.shape[-1]
+        or 0 in crops.shape[1:]
     ):
         raise InvalidFacesError(
             f"expected floating-point crops (N, {background.shape[1]}, S, S) for a background "
@@ -151,9 +152,14 @@ def _masks_for(crops: Tensor, mask: Tensor | None, device: torch.device) -> Tens
     count, size = len(crops), crops.shape[-1]
     if mask is None:
         mask = box_mask(size)
-    if mask.ndim not in (2, 3) or (mask.ndim == 3 and len(mask) not in (1, count)):
+    if (
+        mask.ndim not in (2, 3)
+        or 0 in mask.shape[-2:]
+        or (mask.ndim == 3 and len(mask) not in (1, count))
+    ):
         raise InvalidFacesError(
-            f"expected a mask (S, S) or a mask for each of {count} crops, found {tuple(mask.shape)}"
+            f"expected a mask (S, S) or a mask for each of {count} crops, found "
+            f"{tuple(mask.shape)}; leave it out for the published one"
         )
     stack = mask if mask.ndim == 3 else mask[None]
     stack = resize_masks(stack.to(device, torch.float32), size).clamp(0, 1)

@@ -8,17 +8,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..checks import tensor_fault
 from ..errors import InvalidFacesError, InvalidImageError
 from .affine import apply_affine, transforms64
 
 
 def check_images(images: Tensor) -> None:
     """Raises InvalidImageError unless ``images`` is a floating (B, C, H, W) tensor with pixels."""
-    if images.ndim != 4 or not images.is_floating_point() or 0 in images.shape[1:]:
-        raise InvalidImageError(
-            "expected floating-point pictures (B, C, H, W) in 0..1, found "
-            f"{images.dtype} {tuple(images.shape)}; convert them first"
-        )
+    expected = "expected floating-point pictures (B, C, H, W) in 0..1, found"
+    fault = tensor_fault(images)
+    if fault is not None:
+        raise InvalidImageError(f"{expected} {fault}")
+    if images.ndim != 4 or 0 in images.shape[1:]:
+        raise InvalidImageError(f"{expected} {tuple(images.shape)}; convert them first")
 
 
 def frame_indices(frames: Tensor | Sequence[int], count: int, pictures: int) -> list[int]:

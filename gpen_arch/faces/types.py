@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import hypot
 
+from ..errors import InvalidFacesError
+
 Point = tuple[float, float]
 Landmarks = tuple[Point, Point, Point, Point, Point]
 BBox = tuple[float, float, float, float]
@@ -49,11 +51,28 @@ class Face:
 
 @dataclass(frozen=True)
 class FaceSet:
-    """Faces of a batch of ``frames`` pictures, all of ``image_size`` (height, width)."""
+    """Faces of a batch of ``frames`` pictures, all of ``image_size`` (height, width).
+
+    Raises:
+        InvalidFacesError: pictures without pixels, or a face of a picture that is not in the batch.
+    """
 
     faces: tuple[Face, ...]
     image_size: tuple[int, int]
     frames: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.image_size) != 2 or min(self.image_size) < 1:
+            raise InvalidFacesError(
+                "expected faces of pictures of at least 1x1 pixels (height, width), found "
+                f"{self.image_size}; give the size of the pictures that they were found on"
+            )
+        strange = next((face for face in self.faces if not 0 <= face.frame < self.frames), None)
+        if strange is not None:
+            raise InvalidFacesError(
+                f"expected faces of frames 0 to {self.frames - 1}, found one of frame "
+                f"{strange.frame}; number them by their picture in the batch"
+            )
 
     def __len__(self) -> int:
         return len(self.faces)

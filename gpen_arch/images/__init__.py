@@ -1,7 +1,8 @@
 """Picture files in and out: the only place that knows file formats, 8 and 16 bit."""
 
+from .files import MAX_PIXELS
 from .listing import READABLE_SUFFIXES, list_images
-from .reading import MAX_PIXELS, LoadedImage, read_image
+from .reading import LoadedImage, read_image
 from .writing import WRITABLE_SUFFIXES, write_image
 
 __all__ = [

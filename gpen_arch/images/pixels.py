@@ -103,5 +103,6 @@ def decode_with_opencv(data: bytes, dtype: type, size: tuple[int, int]) -> Raste
     if array is None or array.dtype != dtype or array.shape[:2] != size[::-1] or array.ndim != 3:
         return None
     order = _RGBA if array.shape[2] == 4 else _RGB
+    height, width = array.shape[:2]
     bits = 8 * array.itemsize
-    return Raster(*array.shape[:2], len(order), bits, lambda a, b: array[a:b][..., order])
+    return Raster(height, width, len(order), bits, lambda a, b: array[a:b][..., order])
