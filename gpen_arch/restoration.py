@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import require_images
+from .checks import require_images, require_number, require_whole
 from .errors import InvalidFacesError, InvalidOptionError
 from .faces.geometry import align_faces
 from .faces.types import Face, FaceSet
 from .inference import Collector, input_placement, prepare_for_inference, upload
-from .memory import with_smaller_units
+from .memory import naming_shortage, with_smaller_units
 from .networks import GPEN
 from .progress import ProgressCallback, ignore_progress
 
@@ -140,10 +140,7 @@ class FaceRestorer:
         return restored.target
 
     def _batch_size(self, asked: int) -> int:
-        if asked < 0:
-            raise InvalidOptionError(
-                f"faces per batch: expected 0 (automatic) or more, found {asked}"
-            )
+        require_whole("faces per batch", asked, 0)
         device, _ = input_placement(self.network)
         return asked or DEFAULT_BATCH.get(device.type, DEFAULT_GPU_BATCH)
 
@@ -180,7 +177,10 @@ def restore_faces(
         batch_size: faces a batch; 0 chooses.
 
     Raises:
+        InvalidImageError: not such pictures.
         InvalidFacesError: ``faces`` belong to pictures of another size or number.
+        InvalidOptionError: ``strength`` or ``batch_size`` out of range.
+        InsufficientMemoryError: the crops, or one face in the network, do not fit.
 
     Example:
         >>> marks = ((20.0, 30.0), (44.0, 30.0), (32.0, 44.0), (22.0, 58.0), (42.0, 58.0))
@@ -190,8 +190,7 @@ def restore_faces(
         (1, 3, 64, 64)
     """
     require_images(images)
-    if not 0.0 <= strength <= 1.0:
-        raise InvalidOptionError(f"strength: expected 0 to 1, found {strength}")
+    require_number("strength", strength, 0, 1)
     if faces.image_size != tuple(images.shape[-2:]) or faces.frames != len(images):
         raise InvalidFacesError(
             f"expected faces of {len(images)} picture(s) of {tuple(images.shape[-2:])}, found "
@@ -199,8 +198,9 @@ def restore_faces(
             "detect on the pictures that you restore"
         )
     restorer = gpen if isinstance(gpen, FaceRestorer) else FaceRestorer(gpen)
-    aligned, transforms = align_faces(images, faces, restorer.size)
-    restored = restorer(aligned, batch_size=batch_size, on_progress=on_progress)
+    with naming_shortage(f"{len(faces)} face(s) of {restorer.size} pixels a side"):
+        aligned, transforms = align_faces(images, faces, restorer.size)
+        restored = restorer(aligned, batch_size=batch_size, on_progress=on_progress)
     result = RestoredFaces(faces, transforms, aligned, restored, strength)
     finite = torch.isfinite(restored).flatten(1).all(dim=1)
     reason = "the network's result was not finite; use fp32"

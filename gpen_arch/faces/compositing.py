@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..checks import tensor_fault
 from ..errors import InvalidFacesError, InvalidImageError, InvalidOptionError
 from .geometry import invert_affine, rescale_transforms
 from .masks import box_mask, resize_masks
@@ -132,9 +133,11 @@ def _warp_layer(
 
 
 def _check_crops(background: Tensor, crops: Tensor, opacity: float) -> None:
+    fault = tensor_fault(crops)
+    if fault is not None:
+        raise InvalidFacesError(f"expected floating-point crops (N, C, S, S), found {fault}")
     if (
         crops.ndim != 4
-        or not crops.is_floating_point()
         or crops.shape[1] != background.shape[1]
         or crops.shape[-2] != crops.shape[-1]
         or 0 in crops.shape[1:]

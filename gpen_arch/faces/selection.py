@@ -154,6 +154,10 @@ def _sort_key(order: Order, image_size: tuple[int, int]) -> Callable[[Face], flo
 
 
 def _masks_by_frame(inside: Tensor, frames: int) -> Tensor:
+    if not isinstance(inside, Tensor):
+        raise InvalidFacesError(
+            f"expected a mask tensor to choose faces by, found {type(inside).__name__}"
+        )
     if inside.ndim != 3 or len(inside) not in (1, frames) or 0 in inside.shape:
         raise InvalidFacesError(
             f"expected a mask ({frames} or 1, H, W) to choose faces by, found {tuple(inside.shape)}"

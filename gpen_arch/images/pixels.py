@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..memory import is_out_of_memory
 from .metadata import is_rgb_profile, srgb_converter
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,8 @@ def decode_with_opencv(data: bytes, dtype: type, size: tuple[int, int]) -> Raste
     try:
         array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
+        if is_out_of_memory(error):
+            raise
         logger.debug("OpenCV cannot decode it: %s", error)
         return None
     if array is None or array.dtype != dtype or array.shape[:2] != size[::-1] or array.ndim != 3:

@@ -64,6 +64,8 @@ def _read_extras(data: bytes, chunks: list[tuple[bytes, int, int]], name: str) -
             if kind == _PROFILE_KIND:
                 profile = profile or _read_profile(body)
                 continue
+            if not keyword:
+                raise ValueError("it has no keyword")
             value = _TEXT_READERS[kind](body, room)
         except (ValueError, zlib.error) as error:
             chunk = f"{kind.decode()} chunk {keyword!r}"

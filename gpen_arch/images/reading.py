@@ -38,6 +38,8 @@ from .texts import read_texts, read_xmp
 
 logger = logging.getLogger(__name__)
 
+_WEBP_CANVASES = 8  # bytes a pixel that Pillow reserves (and touches for animations only)
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
@@ -70,7 +72,7 @@ def read_image(path: str | Path, *, max_pixels: float = MAX_PIXELS) -> LoadedIma
     """Read a PNG, JPEG, WebP, TIFF or BMP file: 8 or 16 bit, gray, palette, RGB or CMYK.
 
     CMYK, and gray with a colour profile, become sRGB. Of several frames or pages the first is read.
-    Decoding takes 15 to 22 bytes a pixel, of which the result (with alpha) is 12 (16), and the file.
+    Decoding takes 15 to 22 bytes a pixel and the file's own; 12 are the result, 16 with alpha.
 
     Args:
         path: the file; its contents decide what it is, not its suffix.
@@ -124,6 +126,8 @@ def _open(data: bytes, kind: FileKind, name: str, max_pixels: float) -> ImageFil
     if claimed is not None:
         check_size(*claimed, name, max_pixels)
     width, height = claimed or (1, 1)
+    if claimed is not None:  # as libwebp will; its own refusal would look like a damaged file
+        np.zeros(width * height * _WEBP_CANVASES, np.uint8)
     with logging_warnings(name), allowing_pixels(width * height):
         image = kind.opener(io.BytesIO(data))
     width, height = image.size
