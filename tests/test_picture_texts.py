@@ -30,7 +30,8 @@ def loaded(**carried: object) -> LoadedImage:
 def save_with_pillow(path: Path, xmp: bytes, orientation: int = 1) -> None:
     """A turned picture, as a camera and a photo program leave it."""
     exif = Image.Exif()
-    exif[0x0112] = orientation
+    if orientation:
+        exif[0x0112] = orientation
     options: dict[str, object] = {"exif": exif}
     if path.suffix == ".png":
         info = PngImagePlugin.PngInfo()
@@ -73,6 +74,17 @@ def test_other_programs_find_the_xmp(tmp_path: Path, suffix: str):
         image.load()
         found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     assert b"xpacket begin" in (found.encode() if isinstance(found, str) else found)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".jpg"])
+def test_an_orientation_that_only_xmp_holds_is_applied_and_not_repeated(
+    tmp_path: Path, suffix: str
+):
+    save_with_pillow(tmp_path / f"a{suffix}", XMP, orientation=0)
+    image = read_image(tmp_path / f"a{suffix}")
+    assert image.pixels.shape == (3, 24, 16)
+    assert image.xmp is not None
+    assert b'tiff:Orientation="1"' in image.xmp
 
 
 def test_xmp_of_16_bit_files_is_kept(tmp_path: Path):

@@ -134,25 +134,3 @@ def check_jpeg(data: bytes, pixels: int, name: str, max_pixels: float) -> None:
             f"{name}: expected at most {_JPEG_SCANS * max_pixels / pixels:.0f} scans of {pixels} "
             f"pixels, found {scans}. Save the JPEG again, {_ALLOW_MORE}."
         )
-
-
-def webp_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height by a WebP file's first chunk (RFC 9649); None where it names none.
-
-    Asked before the file is opened, because Pillow allocates the canvas as it opens it.
-    """
-    kind, body = data[12:16], data[20:30]
-    if len(body) < 10:
-        return None
-    if kind == b"VP8X":
-        return _little(body[4:7]) + 1, _little(body[7:10]) + 1
-    if kind == b"VP8L":
-        bits = _little(body[1:5])
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if kind == b"VP8 ":
-        return _little(body[6:8]) & 0x3FFF, _little(body[8:10]) & 0x3FFF
-    return None
-
-
-def _little(data: bytes) -> int:
-    return int.from_bytes(data, "little")

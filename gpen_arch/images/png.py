@@ -17,6 +17,7 @@ MAX_EXTRA_BYTES = 16 * 2**20
 """A profile, or all texts together, may unpack to so much; what is longer is dropped."""
 
 XMP_KEYWORD = "XML:com.adobe.xmp"
+RAW_EXIF_KEYWORD = "Raw profile type exif"  # ImageMagick's, from before there was a chunk
 _SIGNATURE = 8
 _SIGNATURE_AND_HEADER = 8 + 25
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
@@ -30,6 +31,11 @@ class PngExtras:
     icc_profile: bytes | None = None
     text: tuple[tuple[str, str], ...] = ()
     xmp: bytes | None = None
+
+    def for_pillow(self) -> dict[str, str]:
+        """Those texts in which Pillow looks for EXIF and for an orientation."""
+        found = {key: value for key, value in self.text if key == RAW_EXIF_KEYWORD}
+        return found if self.xmp is None else found | {XMP_KEYWORD: self.xmp.decode("utf-8")}
 
 
 def split_png(data: bytes, name: str) -> tuple[bytes, PngExtras]:

@@ -20,12 +20,10 @@ from .files import (
     check_size,
     read_file,
     recognise,
-    webp_size,
 )
 from .metadata import is_rgb_profile, read_exif, read_orientation
 from .pillow import allowing_pixels, logging_warnings, reporting_damage
 from .pixels import (
-    DEEP_GRAY,
     GRAY_MODES,
     READABLE_MODES,
     Raster,
@@ -35,10 +33,9 @@ from .pixels import (
 )
 from .png import PngExtras, split_png
 from .texts import read_texts, read_xmp
+from .webp import read_still_webp, webp_size
 
 logger = logging.getLogger(__name__)
-
-_WEBP_CANVASES = 8  # bytes a pixel that Pillow reserves (and touches for animations only)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,16 +92,10 @@ def _read(data: bytes, kind: FileKind, name: str, max_pixels: float) -> LoadedIm
     extras = PngExtras()
     if kind.name == "PNG":
         data, extras = split_png(data, name)
-    image = _open(data, kind, name, max_pixels)
-    was_gray = image.mode in GRAY_MODES
-    # Pillow reads 16-bit colour as 8 bit, and says what was stored until it has loaded it.
-    deep = ";16" in str(image.tile) and kind.name in ("PNG", "TIFF")
-    was_gray = was_gray or (deep and "LA;16" in str(image.tile))
-    image, raster = _decode(image, data, kind, deep, name)
+    still = read_still_webp(data, name, max_pixels) if kind.name == "WEBP" else None
+    image, raster, was_gray = (*still, False) if still else _decode(data, kind, name, max_pixels)
     with logging_warnings(name):
-        for keyword, text in extras.text:
-            if keyword == "Raw profile type exif":  # ImageMagick's; Pillow understands it
-                image.info[keyword] = text
+        image.info.update(extras.for_pillow())
         exif = read_exif(image, name)
         # Pillow's and OpenCV's TIFF decoders already turn the pixels upright.
         orientation = 1 if kind.name == "TIFF" else read_orientation(image)
@@ -114,6 +105,7 @@ def _read(data: bytes, kind: FileKind, name: str, max_pixels: float) -> LoadedIm
         raster = raster or raster_of_pillow(image, profile, name)
     if profile is not None and not is_rgb_profile(profile):
         profile = None
+    del image  # where OpenCV holds the pixels, Pillow's need not stay
     pixels, alpha = to_tensors(raster, orientation)
     return LoadedImage(
         pixels, alpha, profile, exif, raster.bit_depth, kind.name, was_gray, xmp, text
@@ -122,12 +114,8 @@ def _read(data: bytes, kind: FileKind, name: str, max_pixels: float) -> LoadedIm
 
 def _open(data: bytes, kind: FileKind, name: str, max_pixels: float) -> ImageFile.ImageFile:
     """Read a file's header and tags, and refuse what must not be decoded."""
-    claimed = webp_size(data) if kind.name == "WEBP" else None
-    if claimed is not None:
-        check_size(*claimed, name, max_pixels)
-    width, height = claimed or (1, 1)
-    if claimed is not None:  # as libwebp will; its own refusal would look like a damaged file
-        np.zeros(width * height * _WEBP_CANVASES, np.uint8)
+    # Pillow allocates a WebP's canvas as it opens it; read_still_webp has checked that size.
+    width, height = (webp_size(data) or (1, 1)) if kind.name == "WEBP" else (1, 1)
     with logging_warnings(name), allowing_pixels(width * height):
         image = kind.opener(io.BytesIO(data))
     width, height = image.size
@@ -145,22 +133,21 @@ def _open(data: bytes, kind: FileKind, name: str, max_pixels: float) -> ImageFil
 
 
 def _decode(
-    image: ImageFile.ImageFile, data: bytes, kind: FileKind, deep: bool, name: str
-) -> tuple[Image.Image, Raster | None]:
-    """Pixels as OpenCV holds them, where that is better; otherwise ``image`` holds them."""
-    if kind.name == "WEBP" and not getattr(image, "is_animated", False):
-        # By the same libwebp, but Pillow's way keeps five copies of four bytes a pixel.
-        raster = decode_with_opencv(data, np.uint8, image.size)
-        if raster is not None:
-            return image, raster
+    data: bytes, kind: FileKind, name: str, max_pixels: float
+) -> tuple[Image.Image, Raster | None, bool]:
+    """A loaded image; its pixels by OpenCV, where that knows better; whether it is gray."""
+    image = _open(data, kind, name, max_pixels)
+    # Pillow reads 16-bit colour as 8 bit, and says what was stored until it has loaded it.
+    stored = str(image.tile) if kind.name in ("PNG", "TIFF") else ""
+    was_gray = image.mode in GRAY_MODES or "LA;16" in stored
     with allowing_pixels(image.size[0] * image.size[1]):
         image.load()
     if kind.name == "WEBP":
-        return image.copy(), None  # leaves the animation's canvases behind
-    if not deep or image.mode in DEEP_GRAY or image.mode not in ("RGB", "RGBA", "LA"):
-        return image, None
+        return image.copy(), None, was_gray  # leaves the animation's canvases behind
+    if ";16" not in stored or image.mode not in ("RGB", "RGBA", "LA"):
+        return image, None, was_gray
     # Pillow has proven that the file is whole: OpenCV forgives where it ends too early.
     raster = decode_with_opencv(data, np.uint16, image.size)
     if raster is None:
         logger.warning("%s: this kind of 16-bit picture is read with 8 bits", name)
-    return image, raster
+    return image, raster, was_gray

@@ -6,7 +6,7 @@ import logging
 
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
-from .png import MAX_EXTRA_BYTES, PngExtras
+from .png import MAX_EXTRA_BYTES, RAW_EXIF_KEYWORD, PngExtras
 from .xmp import clean_xmp
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def read_texts(image: Image.Image, extras: PngExtras, name: str) -> tuple[tuple[
         return ((COMMENT, _decode_comment(comment)),)
     kept = tuple(pair for pair in extras.text if not pair[0].startswith(_RAW_PROFILE))
     for keyword in {keyword for keyword, _ in extras.text} - {keyword for keyword, _ in kept}:
-        if keyword != f"{_RAW_PROFILE}exif":  # that one is read as EXIF
+        if keyword != RAW_EXIF_KEYWORD:  # that one is read as EXIF
             logger.warning("%s: its text %r is dropped", name, keyword)
     return kept
 
