@@ -84,9 +84,7 @@ def jpeg_comment(text: tuple[tuple[str, str], ...], name: str) -> bytes | None:
 
 
 def warn_of_dropped(text: tuple[tuple[str, str], ...], kind: str, name: str) -> None:
-    """Say which texts a format other than PNG has no place for."""
+    """Say which texts are lost in a format other than PNG."""
     lost = [keyword for keyword, _ in text if not (kind == "JPEG" and keyword == COMMENT)]
     if lost:
-        logger.warning(
-            "%s: %s has no place for PNG's texts; dropped: %s", name, kind, ", ".join(lost)
-        )
+        logger.warning("%s: %s has no place for texts; dropped: %s", name, kind, ", ".join(lost))
