@@ -13,39 +13,43 @@ Example:
     ((1, 3, 128, 128), (1, 2, 3))
 """
 
-import re
-from importlib import metadata
-from pathlib import Path
+from __future__ import annotations
 
-from .errors import (
-    CorruptWeightsError,
-    DownloadError,
-    GpenError,
-    InsufficientMemoryError,
-    InvalidFacesError,
-    InvalidImageError,
-    InvalidOptionError,
-    ManifestError,
-    MissingDependencyError,
-    OutputError,
-    TrainingError,
-    UnsupportedModelError,
-    WeightsMismatchError,
-    WeightsNotFoundError,
-)
-from .faces import (
-    Face,
-    FaceSet,
-    align_faces,
-    detect_faces,
-    load_detector,
-    paste_faces,
-    select_faces,
-)
-from .loading import load_gpen, load_upscaler
-from .pipeline import PortraitOptions, PortraitPipeline, PortraitResult
-from .restoration import FaceRestorer, RestoredFaces, restore_faces
-from .upscaling import Upscaler, upscale_image
+import re
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import (
+        CorruptWeightsError,
+        DownloadError,
+        GpenError,
+        InsufficientMemoryError,
+        InvalidFacesError,
+        InvalidImageError,
+        InvalidOptionError,
+        ManifestError,
+        MissingDependencyError,
+        OutputError,
+        TrainingError,
+        UnsupportedModelError,
+        WeightsMismatchError,
+        WeightsNotFoundError,
+    )
+    from .faces import (
+        Face,
+        FaceSet,
+        align_faces,
+        detect_faces,
+        load_detector,
+        paste_faces,
+        select_faces,
+    )
+    from .loading import load_gpen, load_upscaler
+    from .pipeline import PortraitOptions, PortraitPipeline, PortraitResult
+    from .restoration import FaceRestorer, RestoredFaces, restore_faces
+    from .upscaling import Upscaler, upscale_image
 
 PACKAGE = "comfyui-gpen-portrait"
 
@@ -82,6 +86,20 @@ __all__ = [
     "select_faces",
     "upscale_image",
 ]
+
+
+_HOMES = ("errors", "faces", "loading", "restoration", "upscaling", "pipeline")
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: torch takes seconds, the package none."""
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f".{home}", __name__)
+            if hasattr(module, name):
+                value = globals()[name] = getattr(module, name)
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def find_version(checkout: Path) -> str:

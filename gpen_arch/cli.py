@@ -1,21 +1,20 @@
-"""The command line: ``gpen VERB ...``; ``python -m gpen_arch`` is the same."""
+"""The command line: ``gpen VERB ...``; ``python -m gpen_arch`` is the same.
+
+Nothing heavy is imported before :func:`main` runs, so that Ctrl-C during the imports is an
+interruption like any other.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from . import __version__
-from .benchmark import add_benchmark_command
-from .commands.degrade import add_degrade_command
-from .commands.evaluate import add_evaluate_command
-from .commands.restore import add_restore_command
-from .commands.train import add_train_command
+from .commands.interrupts import Stopped
+from .commands.terminal import PrintableFormatter, lasting_output, printable
 from .errors import GpenError
-from .inference import keep_activation_memory
-from .weights.cli import add_weights_command
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -23,6 +22,13 @@ INTERRUPTED = 130
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every verb; a verb sets ``handler``."""
+    from .benchmark import add_benchmark_command
+    from .commands.degrade import add_degrade_command
+    from .commands.evaluate import add_evaluate_command
+    from .commands.restore import add_restore_command
+    from .commands.train import add_train_command
+    from .weights.cli import add_weights_command
+
     parser = argparse.ArgumentParser(
         prog="gpen", description="Portrait enhancement with GPEN and RealESRNet."
     )
@@ -39,16 +45,42 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 success, 1 some work failed, 2 cannot start, 130 interrupted."""
+    """Run one command and give its exit code: see :func:`exit_code`."""
+    return exit_code(lambda: _run(argv))
+
+
+def exit_code(work: Callable[[], int]) -> int:
+    """What ``work`` gives, or what its error means to a shell; the error is shown.
+
+    0 success, 1 some work failed, 2 cannot start, 130 interrupted; another signal that stopped the
+    work gives 128 + its number.
+    """
+    with lasting_output():
+        try:
+            return work()
+        except GpenError as error:
+            _say(str(error))
+            return USAGE_ERROR
+        except Stopped as stopped:
+            _say(f"stopped by {stopped}")
+            return stopped.code
+        except KeyboardInterrupt:
+            _say("interrupted")
+            return INTERRUPTED
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    parser = build_parser()
+    from .inference import keep_activation_memory
+
     keep_activation_memory()
-    args = build_parser().parse_args(argv)
+    args = parser.parse_args(argv)
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
     level = logging.INFO if args.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(message)s")
-    try:
-        return args.handler(args)
-    except GpenError as error:
-        print(f"gpen: {error}", file=sys.stderr)  # noqa: T201 - the command line's own voice
-        return USAGE_ERROR
-    except KeyboardInterrupt:
-        print("gpen: interrupted", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
+    logging.basicConfig(level=level, handlers=[handler])
+    return args.handler(args)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(printable(f"gpen: {text}", keep="\n") + "\n")

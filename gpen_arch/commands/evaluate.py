@@ -16,6 +16,7 @@ from ..evaluation.evaluator import (
     evaluate,
 )
 from .models import resolve_device
+from .plan import try_files
 from .terminal import progress_bar
 
 
@@ -60,15 +61,17 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     from ..evaluation.report import format_table, write_json
     from ..evaluation.sheet import write_contact_sheet
 
+    report, sheet = arguments.out / "report.json", arguments.out / "contact_sheet.png"
+    try_files((report, sheet))
     device = str(resolve_device(arguments.device))
     trials, settings, left_out = _trials(arguments, device)
     metrics = available_metrics(arguments.metrics, _weight_paths(arguments), device)
     with progress_bar("evaluate", "face") as on_progress:
         result = evaluate(trials, metrics, on_progress=on_progress)
     result = dataclasses.replace(result, skipped=(*left_out, *result.skipped))
-    write_json(arguments.out / "report.json", result, {**settings, "device": device})
+    write_json(report, result, {**settings, "device": device})
     if result.faces[0].restored:
-        write_contact_sheet(arguments.out / "contact_sheet.png", result, trials)
+        write_contact_sheet(sheet, result, trials)
     _show(format_table(result), result, arguments.out)
     return 1 if result.skipped else 0
 

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass, field
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-from tqdm import tqdm
-
-from ..errors import GpenError, InvalidOptionError
-from ..images import MAX_PIXELS, LoadedImage, list_images, read_image, write_image
-from ..images.atomic import write_bytes_atomically
-from ..inference import upload
-from ..pipeline import PortraitOptions, PortraitPipeline, PortraitResult
-from ..restoration import FaceRestorer
-from .models import Models, add_model_arguments, load_models
-from .outputs import face_pairs, plan_outputs, side_by_side
+from ..errors import InvalidOptionError
+from ..images import MAX_PIXELS, find_images
+from ..pipeline import PortraitOptions
+from .batch import Batch
+from .enhance import Enhance, load_enhancer
+from .interrupts import stopping_signals
+from .journal import JOURNAL_NAME
+from .models import add_model_arguments
+from .plan import make_plan
 
 BACKGROUNDS = "realesrnet, lanczos, none, or the id or file of a super-resolution network"
 
 
-@dataclass(frozen=True)
-class FileResult:
-    """What became of one input; ``status`` is restored, skipped or failed."""
+DESCRIPTION = """\
+Find every face, restore it with GPEN, upscale everything else, and write the whole
+picture. Weights that are missing are fetched after saying so.
 
-    input: str
-    output: str
-    status: str
-    seconds: float = 0.0
-    error: str | None = None
-    report: dict[str, object] = field(default_factory=dict)
+All outputs are planned before the first picture is opened: what would overwrite an
+input or another output, or cannot be written, stops the run. The outputs of one picture
+appear together or not at all. A picture that fails stops no other."""
+
+EPILOG = f"""\
+{JOURNAL_NAME}, beside the results, says what was finished, from which input and with
+which settings. --skip-existing trusts nothing else: a picture is done again if its input
+or the settings have changed, or if one of its files is missing or incomplete. A file that
+the journal does not know (somebody else's, or of a version without a journal) is left as
+it is, and its picture counts as failed; without --skip-existing results are replaced.
+Where results go into the folder of the inputs, those of earlier runs are no inputs.
+
+The report has an entry for every input: restored, skipped, failed or not_reached. It is
+written as the run goes, and when Ctrl-C, SIGTERM or SIGHUP ends it.
+
+Exit codes: 0 all done; 1 some pictures failed, or the report could not be written;
+2 could not start; 130 interrupted (128 + its number for another signal)."""
 
 
 def add_restore_command(subparsers) -> None:
@@ -43,17 +47,17 @@ def add_restore_command(subparsers) -> None:
     parser: ArgumentParser = subparsers.add_parser(
         "restore",
         help="restore the faces in pictures, upscale the rest",
-        description="Find every face, restore it with GPEN, upscale everything else, and write "
-        "the whole picture. Weights that are missing are fetched after saying so.",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders or patterns")
     parser.add_argument(
         "-o",
         "--output",
         required=True,
-        type=Path,
         metavar="OUT",
-        help="a picture file for one input, otherwise a folder",
+        help="a picture file for one input, otherwise a folder (OUT/ is one for certain)",
     )
     add_model_arguments(parser)
     _add_picture_arguments(parser)
@@ -98,35 +102,72 @@ def _add_output_arguments(parser: ArgumentParser) -> None:
         "--compare", action="store_true", help="also write the input beside the result"
     )
     group.add_argument("--report", type=Path, metavar="FILE", help="write what was done as JSON")
-    group.add_argument("--skip-existing", action="store_true", help="leave finished outputs alone")
+    group.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave alone what the journal knows as finished",
+    )
     group.add_argument("--quiet", action="store_true", help="print errors only")
 
 
-def run_restore(args: Namespace) -> int:
-    """Restore every input; 0 if all succeeded, 1 if any failed."""
-    scale = _resolve_scale(args)
-    options = PortraitOptions(
-        scale=scale,
-        strength=args.strength,
-        confidence=args.confidence,
-        min_face_size=args.min_face_size,
-        faces_per_batch=args.faces_per_batch,
-        tile=args.tile,
-        published_order=args.published_order,
-    )
-    plan = plan_outputs(list_images(args.inputs), args.output)
-    pending = [pair for pair in plan if not (args.skip_existing and pair[1].exists())]
-    models = load_models(args, background=scale > 1, detector=not args.aligned) if pending else None
-    results = []
-    with tqdm(total=len(plan), unit="picture", disable=args.quiet or len(plan) == 1) as bar:
-        for source, target in plan:
-            if models is None or (source, target) not in pending:
-                results.append(FileResult(str(source), str(target), "skipped"))
-            else:
-                results.append(_restore_file(source, target, models, options, args))
-            bar.update()
-    _finish(results, args)
-    return 1 if any(result.status == "failed" for result in results) else 0
+def run_restore(
+    args: Namespace, load: Callable[[Namespace, PortraitOptions], Enhance] = load_enhancer
+) -> int:
+    """Restore every input; 0 if all succeeded, 1 if any failed.
+
+    Args:
+        args: as parsed.
+        load: gives the function that enhances one picture; called once all is planned.
+
+    Raises:
+        GpenError: the run cannot start.
+        Stopped: a signal stopped it; the report is written.
+    """
+    with stopping_signals():
+        scale = _resolve_scale(args)
+        options = PortraitOptions(
+            scale=scale,
+            strength=args.strength,
+            confidence=args.confidence,
+            min_face_size=args.min_face_size,
+            faces_per_batch=args.faces_per_batch,
+            tile=args.tile,
+            published_order=args.published_order,
+        )
+        found = find_images(args.inputs)
+        plan = make_plan(
+            found.paths,
+            args.output,
+            named=args.inputs,
+            compare=args.compare,
+            faces=args.save_faces,
+            report=args.report,
+        )
+        batch = Batch(
+            plan,
+            found.unreachable,
+            _settings(args, options),
+            max_pixels=args.max_megapixels * 1e6,
+            skip_finished=args.skip_existing,
+            quiet=args.quiet,
+        )
+        report = batch.run(lambda: load(args, options))
+    return 1 if report.lost or report.counts()["failed"] else 0
+
+
+def _settings(args: Namespace, options: PortraitOptions) -> dict[str, object]:
+    """What the pictures depend on; speed and memory do not count."""
+    return {
+        "model": args.model,
+        "detector": args.detector,
+        "background": args.background,
+        "scale": options.scale,
+        "strength": options.strength,
+        "confidence": options.confidence,
+        "min_face_size": options.min_face_size,
+        "published_order": options.published_order,
+        "aligned": args.aligned,
+    }
 
 
 def _resolve_scale(args: Namespace) -> int:
@@ -137,95 +178,3 @@ def _resolve_scale(args: Namespace) -> int:
             )
         return 1
     return 2 if args.scale is None else args.scale
-
-
-def _restore_file(
-    source: Path, target: Path, models: Models, options: PortraitOptions, args: Namespace
-) -> FileResult:
-    start = perf_counter()
-    try:
-        report = _restore_picture(source, target, models, options, args)
-    except GpenError as error:
-        # One bad file must not stop a folder: it is named here, in the report and in the exit code.
-        tqdm.write(f"{source}: {error}", file=sys.stderr)
-        return FileResult(str(source), str(target), "failed", error=str(error))
-    seconds = round(perf_counter() - start, 3)
-    return FileResult(str(source), str(target), "restored", seconds, report=report)
-
-
-def _restore_picture(
-    source: Path, target: Path, models: Models, options: PortraitOptions, args: Namespace
-) -> dict[str, object]:
-    picture = read_image(source, max_pixels=args.max_megapixels * 1e6)
-    image = upload(picture.pixels[None], models.device)
-    if args.aligned:
-        return _restore_crop(image, picture, target, models.restorer, args)
-    assert models.detector is not None
-    pipeline = PortraitPipeline(models.restorer, models.detector, models.upscaler, options)
-    with _StepBar(source.name, disable=args.quiet) as bar:
-        result = pipeline(image, on_progress=bar.update)
-    _write(target, result.images[0], image[0], picture, args)
-    if args.save_faces:
-        _save_faces(result, source, args.save_faces)
-    if not args.quiet:
-        tqdm.write(f"{source.name}: {result.report.summary()} -> {target}")
-    return result.report.to_dict()
-
-
-def _restore_crop(
-    image: Tensor, picture: LoadedImage, target: Path, restorer: FaceRestorer, args: Namespace
-) -> dict[str, object]:
-    size = (restorer.size, restorer.size)
-    aligned = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
-    result = torch.lerp(aligned, restorer(image), args.strength)
-    _write(target, result[0], image[0], picture, args)
-    return {"aligned": True, "output_size": list(size)}
-
-
-def _write(
-    target: Path, result: Tensor, before: Tensor, picture: LoadedImage, args: Namespace
-) -> None:
-    write_image(target, result, like=picture)
-    if args.compare:
-        compared = target.with_name(f"{target.stem}_compare{target.suffix}")
-        write_image(compared, side_by_side(before, result))
-
-
-def _save_faces(result: PortraitResult, source: Path, folder: Path) -> None:
-    for index, pair in enumerate(face_pairs(result.restored)):
-        write_image(folder / f"{source.stem}_face{index:02d}.png", pair)
-
-
-def _finish(results: list[FileResult], args: Namespace) -> None:
-    counts = {
-        status: sum(result.status == status for result in results)
-        for status in ("restored", "skipped", "failed")
-    }
-    if args.report:
-        table = {"counts": counts, "files": [vars(result) for result in results]}
-        write_bytes_atomically(args.report, json.dumps(table, indent=2).encode())
-    if not args.quiet and len(results) > 1:
-        tqdm.write(", ".join(f"{count} {status}" for status, count in counts.items()))
-
-
-class _StepBar:
-    """One line of progress over the steps of a picture, gone when it is done."""
-
-    def __init__(self, name: str, *, disable: bool) -> None:
-        self.bar = tqdm(desc=name, leave=False, disable=disable, unit="step")
-        self.stage = ""
-
-    def __enter__(self) -> _StepBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def update(self, stage: str, done: int, total: int) -> None:
-        if stage != self.stage:
-            self.stage = stage
-            self.bar.set_postfix_str(stage, refresh=False)
-            self.bar.reset(total)
-        self.bar.total = total
-        self.bar.n = done
-        self.bar.refresh()

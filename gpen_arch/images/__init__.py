@@ -1,7 +1,7 @@
 """Picture files in and out: the only place that knows file formats, 8 and 16 bit."""
 
 from .files import MAX_PIXELS
-from .listing import READABLE_SUFFIXES, list_images
+from .listing import READABLE_SUFFIXES, FoundImages, find_images, list_images
 from .reading import LoadedImage, read_image
 from .writing import WRITABLE_SUFFIXES, write_image
 
@@ -9,7 +9,9 @@ __all__ = [
     "MAX_PIXELS",
     "READABLE_SUFFIXES",
     "WRITABLE_SUFFIXES",
+    "FoundImages",
     "LoadedImage",
+    "find_images",
     "list_images",
     "read_image",
     "write_image",

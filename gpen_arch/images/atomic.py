@@ -1,22 +1,92 @@
-"""Writing a file whole or not at all."""
+"""Writing files whole or not at all: one by itself, or several that belong together."""
+
+from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from ..errors import OutputError
+
+
+class StagedFiles:
+    """Files that are written under temporary names, and appear together on :meth:`commit`."""
+
+    def __init__(self) -> None:
+        self._moves: dict[Path, Path] = {}
+
+    @property
+    def sizes(self) -> dict[Path, int]:
+        """Bytes of every file that is waiting, by the path where it will appear."""
+        return {target: temporary.stat().st_size for target, temporary in self._moves.items()}
+
+    def add(self, target: Path, temporary: Path) -> None:
+        """Let ``temporary``, which lies beside ``target``, become ``target``."""
+        self._moves[target] = temporary
+
+    def commit(self) -> None:
+        """Let all files appear; if one cannot, none does, and earlier files are as they were.
+
+        Raises:
+            OutputError: a file cannot be moved to its place.
+        """
+        done: list[tuple[Path, Path | None]] = []
+        try:
+            for target, temporary in self._moves.items():
+                done.append((target, _keep(target)))
+                os.replace(temporary, target)
+        except BaseException as error:
+            for target, kept in reversed(done):
+                _put_back(target, kept, untouched=self._moves[target].exists())
+            if isinstance(error, OSError):
+                raise OutputError(
+                    f"expected to write {', '.join(map(str, self._moves))}, found: {error}. "
+                    "Nothing was left behind. Check what is in the way."
+                ) from error
+            raise
+        for _, kept in done:
+            if kept is not None:
+                kept.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove what is still under its temporary name."""
+        for temporary in self._moves.values():
+            temporary.unlink(missing_ok=True)
+
+
+_staged: ContextVar[StagedFiles | None] = ContextVar("staged", default=None)
+
+
+@contextmanager
+def staged_files() -> Iterator[StagedFiles]:
+    """Within the block :func:`write_bytes_atomically` only stages its files.
+
+    They appear together on :meth:`StagedFiles.commit`; what was not committed when the block ends
+    is removed. The block concerns its own thread only.
+    """
+    staged = StagedFiles()
+    token = _staged.set(staged)
+    try:
+        yield staged
+    finally:
+        _staged.reset(token)
+        staged.discard()
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` beside ``path``, then move it there in one step.
 
     Missing folders are made. On failure an earlier file at ``path`` is as it was, and nothing
-    else is left.
+    else is left. Within :func:`staged_files` the move waits for the others.
 
     Raises:
         OutputError: the folder or the file cannot be written, or the disk is full.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    staged = _staged.get()
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -24,11 +94,42 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
+            if staged is None:
+                os.replace(temporary, path)
+            else:
+                staged.add(path, temporary)
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise OutputError(
             f"expected to write {len(data)} bytes to {path}, found: {error}. Nothing was left "
             "behind. Check the folder, its permissions and the free space, or choose another."
         ) from error
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{secrets.token_hex(8)}.tmp")
+
+
+def _keep(target: Path) -> Path | None:
+    """A second name for the file at ``target`` until all is done; ``None`` if there is none."""
+    if target.is_dir():
+        raise IsADirectoryError(f"a folder is in the way: {target}")
+    if not os.path.lexists(target):
+        return None
+    kept = _beside(target)
+    try:
+        os.link(target, kept, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # a file system without hard links
+        os.replace(target, kept)
+    return kept
+
+
+def _put_back(target: Path, kept: Path | None, *, untouched: bool) -> None:
+    if kept is not None:
+        # A rename onto another name of the same file does nothing, so the second name goes too.
+        os.replace(kept, target)
+        kept.unlink(missing_ok=True)
+    elif not untouched:
+        target.unlink(missing_ok=True)

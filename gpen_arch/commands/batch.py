@@ -1,0 +1,193 @@
+"""Pictures one after the other: one that fails stops no other, and every one is reported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+import cv2
+from PIL import Image
+from tqdm import tqdm
+
+from ..errors import GpenError, OutputError
+from ..images import read_image
+from ..images.atomic import staged_files
+from ..memory import is_out_of_memory
+from .enhance import Enhance
+from .interrupts import signals_held
+from .journal import InputState, Settings
+from .names import PlannedPicture
+from .outputs import write_outputs
+from .plan import Plan
+from .run_report import NOT_REACHED, FileResult, RunReport
+from .terminal import StepBar, printable
+
+# What one picture can make go wrong: our own errors, the file system (its name, its permissions,
+# the disk), memory (Python's and numpy's MemoryError; torch's RuntimeErrors are told apart below),
+# OpenCV's error, which it raises for memory as well, and the one error of Pillow that derives from
+# none of Python's. Everything else is a mistake of ours: it ends the run, with its traceback.
+_PICTURE_ERRORS = (GpenError, OSError, MemoryError, cv2.error, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A planned run.
+
+    Attributes:
+        plan: the pictures and their outputs.
+        unreachable: inputs that could not be looked into, and why: they have failed already.
+        settings: what results depend on, for the journal.
+        max_pixels: an input of more is refused before it is decoded.
+        skip_finished: leave alone what the journal knows as finished.
+        quiet: print errors only.
+    """
+
+    plan: Plan
+    unreachable: tuple[tuple[Path, str], ...]
+    settings: Settings
+    max_pixels: float
+    skip_finished: bool
+    quiet: bool
+
+    def run(self, load: Callable[[], Enhance]) -> RunReport:
+        """Restore what is not finished; ``load`` is called only if there is such a picture.
+
+        The report is written while the work goes on, and whatever ends it.
+
+        Raises:
+            GpenError: the networks cannot be loaded; or the report cannot be written at the start.
+                At the end of the work the latter only shows in the report's ``lost``.
+        """
+        report = RunReport(self.plan.report, self._entries())
+        report.write()
+        try:
+            pending = self._sort_out(report)
+            if pending:
+                self._work_off(pending, report, load())
+        finally:
+            with signals_held():
+                self._finish(report)
+        return report
+
+    def _entries(self) -> list[FileResult]:
+        entries = [FileResult(str(each.source), str(each.result)) for each in self.plan.pictures]
+        for path, reason in self.unreachable:
+            text = f"expected to look into it, found: {reason}. Check its name and permissions."
+            _complain(path, text)
+            entries.append(FileResult(str(path), "", "failed", error=text))
+        return entries
+
+    def _sort_out(self, report: RunReport) -> list[int]:
+        """Enter what needs no work; the numbers of the pictures that do."""
+        pending = []
+        for index, planned in enumerate(self.plan.pictures):
+            done = (
+                self._without_work(planned, report.entries[index]) if self.skip_finished else None
+            )
+            if done is None:
+                pending.append(index)
+            else:
+                report.entries[index] = done
+        return pending
+
+    def _without_work(self, planned: PlannedPicture, entry: FileResult) -> FileResult | None:
+        journal = self.plan.journal
+        try:
+            if journal.finished(planned, self.settings):
+                return replace(entry, status="skipped")
+        except OSError as error:  # the input has gone since it was found
+            return self._failed(planned, error)
+        foreign = journal.size(planned.result) > 0 and not journal.owns(planned.result, "result")
+        if not foreign:
+            return None
+        reason = OutputError(
+            f"expected a result of an earlier run at {planned.result}, found a file that the "
+            "journal beside it does not know. It was left as it is. Move it away, or leave out "
+            "--skip-existing to replace it."
+        )
+        return self._failed(planned, reason)
+
+    def _work_off(self, pending: list[int], report: RunReport, enhance: Enhance) -> None:
+        total = len(report.entries)
+        disable = True if self.quiet or total == 1 else None
+        with tqdm(
+            total=total, initial=total - len(pending), unit="picture", disable=disable
+        ) as bar:
+            for index in pending:
+                self._restore(index, report, enhance)
+                bar.update()
+
+    def _restore(self, index: int, report: RunReport, enhance: Enhance) -> None:
+        planned = self.plan.pictures[index]
+        try:
+            summary = self._restore_picture(index, report, enhance)
+        except _PICTURE_ERRORS as error:
+            report.set(index, self._failed(planned, error))
+            return
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            report.set(index, self._failed(planned, error))
+            return
+        if summary and not self.quiet:
+            tqdm.write(printable(f"{planned.source.name}: {summary} -> {planned.result}"))
+
+    def _restore_picture(self, index: int, report: RunReport, enhance: Enhance) -> str:
+        """Restore, write and enter one picture; what to say about it."""
+        start, planned = perf_counter(), self.plan.pictures[index]
+        state = InputState.of(planned.source)
+        picture = read_image(planned.source, max_pixels=self.max_pixels)
+        with StepBar(planned.source.name, quiet=self.quiet) as bar:
+            enhanced = enhance(picture, bar.update)
+        with staged_files() as staged:
+            write_outputs(planned, enhanced.image, enhanced.faces, picture)
+            # The journal comes first: a crash between leaves a line without its files, which
+            # counts for nothing, and never a finished file that nobody knows.
+            with signals_held():
+                self.plan.journal.append(planned, state, self.settings, staged.sizes)
+                staged.commit()
+                seconds = round(perf_counter() - start, 3)
+                entry = report.entries[index]
+                done = replace(entry, status="restored", seconds=seconds, report=enhanced.report)
+                report.set(index, done)
+        return enhanced.summary
+
+    def _failed(self, planned: PlannedPicture, error: Exception) -> FileResult:
+        text = _describe(error)
+        _complain(planned.source, text)
+        return FileResult(str(planned.source), str(planned.result), "failed", error=text)
+
+    def _finish(self, report: RunReport) -> None:
+        """Write the report for the last time; the pictures are done, whatever becomes of it."""
+        try:
+            report.write()
+        except OutputError as error:
+            report.lost = True
+            tqdm.write(printable(f"the report is missing: {error}"), file=sys.stderr)
+        counted = report.counts()
+        begun = counted.get(NOT_REACHED, 0) < len(report.entries)
+        if begun and not self.quiet and len(report.entries) > 1:
+            counts = (f"{count} {name}" for name, count in counted.items())
+            tqdm.write(", ".join(counts).replace("_", " "))
+
+
+def _complain(path: Path, text: str) -> None:
+    """One line on standard error; the name once, even if the text begins with it."""
+    tqdm.write(printable(f"{path}: {text.removeprefix(f'{path}: ')}"), file=sys.stderr)
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, GpenError):
+        return str(error)
+    short = isinstance(error, MemoryError) or is_out_of_memory(error)
+    if short or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem):
+        return (
+            f"expected memory for this picture, found none left ({error or 'no details'}). Use a "
+            "smaller picture, or close other programs."
+        )
+    if isinstance(error, OSError):
+        return f"expected to read and write its files, found: {error}. Check names and permissions."
+    return f"expected a picture that can be restored, found: {error}. Convert it, or leave it out."

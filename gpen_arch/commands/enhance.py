@@ -1,0 +1,67 @@
+"""The networks of ``gpen restore`` as one function: a picture in, its restored faces and more."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..images import LoadedImage
+from ..inference import upload
+from ..pipeline import PortraitOptions, PortraitPipeline, StageCallback
+from .models import load_models
+from .outputs import face_pairs
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """What became of one picture.
+
+    Attributes:
+        image: ``(3, H, W)`` RGB 0..1.
+        faces: every face before | after, in the report's order.
+        report: plain data for the report.
+        summary: one line for people; empty if there is nothing to say.
+    """
+
+    image: Tensor
+    faces: Iterable[Tensor]
+    report: dict[str, object]
+    summary: str = ""
+
+
+Enhance = Callable[[LoadedImage, StageCallback], Enhanced]
+
+
+def load_enhancer(args: Namespace, options: PortraitOptions) -> Enhance:
+    """Find (or fetch) and load the networks that ``args`` asks for.
+
+    Raises:
+        GpenError: one cannot be found, fetched or used.
+    """
+    models = load_models(args, background=options.scale > 1, detector=not args.aligned)
+    restorer, detector = models.restorer, models.detector
+
+    def enhance_crop(picture: LoadedImage, on_progress: StageCallback) -> Enhanced:
+        image = upload(picture.pixels[None], models.device)
+        size = (restorer.size, restorer.size)
+        aligned = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
+        result = torch.lerp(aligned, restorer(image), options.strength)
+        return Enhanced(result[0], (), {"aligned": True, "output_size": list(size)})
+
+    if detector is None:
+        return enhance_crop
+    pipeline = PortraitPipeline(restorer, detector, models.upscaler, options)
+
+    def enhance(picture: LoadedImage, on_progress: StageCallback) -> Enhanced:
+        image = upload(picture.pixels[None], models.device)
+        result = pipeline(image, on_progress=on_progress)
+        report = result.report
+        pairs = face_pairs(result.restored)
+        return Enhanced(result.images[0], pairs, report.to_dict(), report.summary())
+
+    return enhance

@@ -1,0 +1,271 @@
+"""What a run will write: decided and tried before the first picture is opened.
+
+Paths that the user names (a result, the report) must be free, or the run does not start. Names that
+are made up here (results in a folder, comparisons, faces) take a free variant instead. Results
+replace an earlier file of their name; comparisons and faces replace only what the journal knows as
+theirs.
+"""
+
+from __future__ import annotations
+
+import errno
+import mimetypes
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+from ..errors import InvalidImageError, InvalidOptionError, OutputError
+from ..images import READABLE_SUFFIXES, WRITABLE_SUFFIXES
+from .journal import JOURNAL_NAME, Journal
+from .names import Claims, PlannedPicture, members_by_family, path_key, without_dots
+
+_LONGEST_NAME = 255  # bytes; where the system does not say
+_MOST_FACES = 9999  # its digits count in the length of a name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run may write."""
+
+    pictures: tuple[PlannedPicture, ...]
+    journal: Journal
+    report: Path | None
+
+
+def make_plan(
+    inputs: Sequence[Path],
+    output: str,
+    *,
+    named: Sequence[str] = (),
+    compare: bool = False,
+    faces: Path | None = None,
+    report: Path | None = None,
+) -> Plan:
+    """Plan all outputs, and try their places.
+
+    Args:
+        inputs: the pictures, each once.
+        output: a picture file for one input, otherwise a folder, where results are PNG files
+            named after their inputs; inputs of one stem keep their whole name.
+        named: what the user named. A picture that was found in a folder or by a pattern, and that
+            an earlier run has put into ``output``, is no input: a second run would restore it.
+        compare: plan a comparison beside every result.
+        faces: folder for the faces' files.
+        report: the report's file.
+
+    Raises:
+        InvalidOptionError: many inputs for one file, or a file that cannot be written.
+        InvalidImageError: no input is left.
+        OutputError: two things would have one path, a name is too long, or a place is taken,
+            closed, or not a folder.
+    """
+    single = _names_a_file(output, len(inputs))
+    target = without_dots(Path(output))
+    journal = Journal((target.parent if single else target) / JOURNAL_NAME)
+    if not single:
+        inputs = _without_results(inputs, named, journal)
+    claims = Claims(inputs)
+    claims.claim(journal.path, "the journal")
+    if report is not None:
+        report = without_dots(report)
+        _require_no_picture(report)
+        claims.claim(report, "the report")
+    if single:
+        claims.claim(target, f"the result of {inputs[0]}")
+        pictures = [PlannedPicture(inputs[0], target)]
+    else:
+        pictures = [_named_result(source, target, claims) for source in inputs]
+    if compare:
+        pictures = [_with_comparison(each, claims, journal) for each in pictures]
+    if faces is not None:
+        folder = without_dots(faces / "_").parent
+        taken = _families_in_the_way(folder, claims, journal)
+        pictures = [_with_faces(each, folder, claims, taken) for each in pictures]
+    plan = Plan(tuple(pictures), journal, report)
+    _try_places(plan, claims)
+    return plan
+
+
+def _without_results(
+    inputs: Sequence[Path], named: Sequence[str], journal: Journal
+) -> Sequence[Path]:
+    wanted = {os.path.realpath(name) for name in named}
+    left = [path for path in inputs if os.path.realpath(path) in wanted or not journal.made(path)]
+    if not left:
+        raise InvalidImageError(
+            f"expected pictures, found only what earlier runs have written to {journal.path.parent}"
+            ". Name other inputs."
+        )
+    return left
+
+
+def _names_a_file(output: str, inputs: int) -> bool:
+    """Whether ``output`` is a picture file; otherwise it is a folder."""
+    if output.endswith(("/", os.sep)) or os.path.isdir(output):
+        return False
+    suffix = Path(output).suffix.lower()
+    if suffix not in WRITABLE_SUFFIXES:
+        guessed = mimetypes.guess_type(f"x{suffix}")[0] or ""
+        like_a_file = inputs == 1 and re.fullmatch(r"\.[a-z][a-z0-9]{1,4}", suffix)
+        if suffix in READABLE_SUFFIXES or guessed.startswith("image/") or like_a_file:
+            raise InvalidOptionError(
+                f"expected an output that ends in {' '.join(sorted(WRITABLE_SUFFIXES))}, or a "
+                f"folder; found {output}. Write {output}/ if it is to be a new folder."
+            )
+        return False
+    if inputs > 1:
+        raise InvalidOptionError(
+            f"expected a folder for {inputs} pictures, found the file {output}. Write {output}/ "
+            "if it is to be a new folder."
+        )
+    return True
+
+
+def _require_no_picture(report: Path) -> None:
+    if report.suffix.lower() in READABLE_SUFFIXES | WRITABLE_SUFFIXES:
+        raise InvalidOptionError(
+            f"--report: expected the name of a JSON file, found the picture's name {report}. "
+            "Choose a name that ends in .json."
+        )
+
+
+def _named_result(source: Path, folder: Path, claims: Claims) -> PlannedPicture:
+    names = _variants(source.stem, source.name)
+    result = _first((folder / f"{name}.png" for name in names), lambda p: claims.owner(p) is None)
+    claims.claim(result, f"the result of {source}")
+    return PlannedPicture(source, result)
+
+
+def _with_comparison(picture: PlannedPicture, claims: Claims, journal: Journal) -> PlannedPicture:
+    stem, suffix = picture.result.stem, picture.result.suffix
+    names = _variants(f"{stem}_compare")
+
+    def is_free(path: Path) -> bool:
+        theirs = not os.path.lexists(path) or journal.owns(path, "comparison")
+        return theirs and claims.owner(path) is None
+
+    path = _first((picture.result.with_name(name + suffix) for name in names), is_free)
+    claims.claim(path, f"the comparison of {picture.source}")
+    return replace(picture, comparison=path)
+
+
+def _families_in_the_way(folder: Path, claims: Claims, journal: Journal) -> set[str]:
+    """Families of which a file exists that no earlier run wrote as a face, or that is an input."""
+    try:
+        existing = members_by_family(folder)
+    except OSError as error:
+        raise _closed(folder, error) from error
+    return {
+        family
+        for family, paths in existing.items()
+        if not all(journal.owns(path, "face") and claims.owner(path) is None for path in paths)
+    }
+
+
+def _with_faces(
+    picture: PlannedPicture, folder: Path, claims: Claims, taken: set[str]
+) -> PlannedPicture:
+    names = _variants(picture.source.stem, picture.source.name)
+
+    def is_free(faces: Path) -> bool:
+        return path_key(faces) not in taken and claims.family_owner(faces) is None
+
+    faces = _first((folder / f"{name}_face" for name in names), is_free)
+    claims.claim_family(faces, f"the faces of {picture.source}")
+    return replace(picture, faces=faces)
+
+
+def _variants(*names: str) -> Iterator[str]:
+    """The names, then the last one with numbers from 2."""
+    yield from names
+    for number in count(2):
+        yield f"{names[-1]}_{number}"
+
+
+def _first(paths: Iterator[Path], is_free: Callable[[Path], bool]) -> Path:
+    return next(path for path in paths if is_free(path))
+
+
+def _try_places(plan: Plan, claims: Claims) -> None:
+    files = [plan.journal.path] if plan.report is None else [plan.journal.path, plan.report]
+    longest: list[Path] = []
+    for picture in plan.pictures:
+        files += [path for path in (picture.result, picture.comparison) if path is not None]
+        longest += [] if picture.faces is None else [picture.face(_MOST_FACES)]
+    inside = claims.folders()
+    for path in files:
+        if path_key(path) in inside:
+            raise OutputError(
+                f"expected a file at {path}, found that other outputs are to lie below it. "
+                "Choose another output."
+            )
+        _try_file(path)
+    _try_folders([*files, *longest])
+
+
+def try_files(paths: Sequence[Path]) -> None:
+    """Require that files can be written at these paths, before the work that they are made by.
+
+    Raises:
+        OutputError: a name is too long, or a place is taken, closed, or not a folder.
+    """
+    for path in paths:
+        _try_file(path)
+    _try_folders(paths)
+
+
+def _try_folders(paths: Sequence[Path]) -> None:
+    folders: dict[Path, list[Path]] = {}
+    for path in paths:
+        folders.setdefault(path.parent, []).append(path)
+    for folder, inside in folders.items():
+        _try_folder(folder, inside)
+
+
+def _try_file(path: Path) -> None:
+    """Require that there is a regular file, or nothing."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG):
+            return  # told better by _try_folder
+        raise _closed(path, error) from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+        raise OutputError(f"expected a place for the file {path}, found {what}. Move it away.")
+
+
+def _try_folder(folder: Path, files: Sequence[Path]) -> None:
+    """Require that files of these names can be made in a folder, which may not exist yet."""
+    try:
+        base = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+        if not base.is_dir():
+            raise OutputError(
+                f"expected the folder {folder}, found that {base} is a file. Choose another output."
+            )
+        new = folder.absolute().parts[len(base.absolute().parts) :]
+        longest = os.pathconf(base, "PC_NAME_MAX") if hasattr(os, "pathconf") else _LONGEST_NAME
+        for name in (*new, *(path.name for path in files)):
+            if len(os.fsencode(name)) > longest:
+                raise OutputError(
+                    f"expected names of at most {longest} bytes in {folder}, found {name!r}. "
+                    "Give the input a shorter name."
+                )
+        with tempfile.TemporaryFile(dir=base):
+            pass
+    except OSError as error:
+        raise _closed(folder, error) from error
+
+
+def _closed(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"expected to write to {path}, found: {error.strerror or error}. Check the folder and its "
+        "permissions, or choose another output."
+    )
