@@ -98,13 +98,12 @@ def test_a_folder_goes_on_after_a_bad_file(
     (folder / "a.png").write_bytes(blank.read_bytes())
     report = tmp_path / "report.json"
     assert run(folder, "-o", out, "--background", "lanczos", "--report", report) == 1
-    assert sorted(path.name for path in out.iterdir()) == ["a.png", "a.png.png", "b.png"]
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["a.png", "a.png.png", "b.png"]
     table = json.loads(report.read_text())
     assert table["counts"] == {"restored": 3, "skipped": 0, "failed": 2}
     errors = capsys.readouterr().err
     assert "c.png" in errors
     assert "d.jpg" in errors
-    assert run(folder / "b.png", "-o", out, "--skip-existing") == 0
     modified = (out / "b.png").stat().st_mtime_ns
     assert run(folder, "-o", out, "--skip-existing", "--background", "lanczos", "--quiet") == 1
     assert (out / "b.png").stat().st_mtime_ns == modified
@@ -133,7 +132,7 @@ def test_background_none_keeps_the_size(run, blank: Path, tmp_path: Path) -> Non
     [
         (["nowhere.png", "-o", "o.png"], "nowhere.png"),
         (["{blank}", "-o", "o.xyz"], "expected an output that ends in"),
-        (["{blank}", "-o", "{blank}"], "overwrite its input"),
+        (["{blank}", "-o", "{blank}"], "would overwrite the input"),
         (["{blank}", "-o", "o.png", "--scale", "2", "--background", "none"], "expected --scale 1"),
         (["{blank}", "-o", "o.png", "--strength", "3"], "strength: expected 0 to 1, found 3.0"),
         (["{blank}", "-o", "o.png", "--device", "toaster"], "expected a device of this machine"),
@@ -160,10 +159,13 @@ def test_a_missing_model_says_where_to_get_it(
     assert str(tmp_path / "cache") in errors
 
 
-def test_an_unwritable_output_fails_that_file_only(run, blank: Path, tmp_path: Path) -> None:
+def test_an_impossible_output_stops_the_run_before_it_starts(
+    run, blank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("in the way")
     out = tmp_path / "file" / "o.png"
-    assert run(blank, "-o", out, "--background", "lanczos") == 1
+    assert run(blank, "-o", out) == 2
+    assert "file is a file" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "in the way"
 
 
