@@ -46,10 +46,11 @@ if TYPE_CHECKING:
         paste_faces,
         select_faces,
     )
+    from .faces.types import RestoredFaces
     from .loading import load_gpen, load_upscaler
-    from .pipeline import PortraitOptions, PortraitPipeline, PortraitResult
-    from .restoration import FaceRestorer, RestoredFaces, restore_faces
-    from .upscaling import Upscaler, upscale_image
+    from .portrait.pipeline import PortraitOptions, PortraitPipeline, PortraitResult
+    from .portrait.restoration import FaceRestorer, restore_faces
+    from .portrait.upscaling import Upscaler, upscale_image
 
 PACKAGE = "comfyui-gpen-portrait"
 
@@ -88,7 +89,7 @@ __all__ = [
 ]
 
 
-_HOMES = ("errors", "faces", "loading", "restoration", "upscaling", "pipeline")
+_HOMES = ("errors", "faces", "loading", "portrait")
 
 
 def __getattr__(name: str) -> Any:

@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     from .commands.evaluate import add_evaluate_command
     from .commands.restore import add_restore_command
     from .commands.train import add_train_command
-    from .weights.cli import add_weights_command
+    from .commands.weights import add_weights_command
 
     parser = argparse.ArgumentParser(
         prog="gpen", description="Portrait enhancement with GPEN and RealESRNet."
@@ -71,7 +71,7 @@ def exit_code(work: Callable[[], int]) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     parser = build_parser()
-    from .inference import keep_activation_memory
+    from .device.allocation import keep_activation_memory
 
     keep_activation_memory()
     args = parser.parse_args(argv)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from ..gpen_arch.faces import Face, FaceSet
-from ..gpen_arch.restoration import LeftFace, RestoredFaces
+from ..gpen_arch.faces.types import LeftFace, RestoredFaces
 
 
 def faces_of(faces: FaceSet, frames: slice) -> FaceSet:

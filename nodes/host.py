@@ -19,7 +19,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..gpen_arch.inference import resolve_dtype
+from ..gpen_arch.device.choice import resolve_dtype
 from ..gpen_arch.progress import ProgressCallback
 from .tensors import write_image
 

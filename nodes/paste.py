@@ -9,9 +9,9 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..gpen_arch.device.transfer import Collector, upload
 from ..gpen_arch.faces import box_mask, paste_faces
-from ..gpen_arch.inference import Collector, upload
-from ..gpen_arch.restoration import RestoredFaces
+from ..gpen_arch.faces.types import RestoredFaces
 from . import frames, host, memory, tensors
 from .sockets import RestoredFacesSocket, declare, expect
 

@@ -14,14 +14,9 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gpen_arch.inference import upload
-from ..gpen_arch.pipeline import (
-    STAGES,
-    FaceReport,
-    PortraitOptions,
-    PortraitPipeline,
-    PortraitResult,
-)
+from ..gpen_arch.device.transfer import upload
+from ..gpen_arch.portrait.pipeline import STAGES, PortraitOptions, PortraitPipeline, PortraitResult
+from ..gpen_arch.portrait.report import FaceReport
 from ..gpen_arch.progress import ProgressCallback
 from . import host, loaders, memory, tensors, upscale, weights
 from .restore import automatic_batch, strength_input

@@ -8,13 +8,13 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..gpen_arch.device.transfer import upload
 from ..gpen_arch.faces import FaceSet
-from ..gpen_arch.inference import upload
-from ..gpen_arch.restoration import (
+from ..gpen_arch.faces.types import RestoredFaces
+from ..gpen_arch.portrait.restoration import (
     DEFAULT_BATCH,
     DEFAULT_GPU_BATCH,
     FaceRestorer,
-    RestoredFaces,
     restore_faces,
 )
 from . import frames, host, memory, tensors

@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.errors import InvalidOptionError
-from ..gpen_arch.upscaling import DEFAULT_HALO, Upscaler, resize_lanczos, upscale_image
+from ..gpen_arch.portrait.upscaling import DEFAULT_HALO, Upscaler, resize_lanczos, upscale_image
 from . import host, loaders, memory, tensors, weights
 from .sockets import check_choices, declare
 

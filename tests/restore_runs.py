@@ -15,7 +15,7 @@ from gpen_arch.commands.enhance import Enhance, Enhanced
 from gpen_arch.commands.journal import JOURNAL_NAME
 from gpen_arch.commands.restore import run_restore
 from gpen_arch.images import LoadedImage, write_image
-from gpen_arch.pipeline import PortraitOptions, StageCallback
+from gpen_arch.portrait.pipeline import PortraitOptions, StageCallback
 
 parser = cache(build_parser)
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from gpen_arch.errors import GpenError, InvalidFacesError, InvalidImageError, InvalidOptionError
 from gpen_arch.faces import Face, FaceSet, detect_faces, paste_faces, select_faces
 from gpen_arch.images import write_image
-from gpen_arch.pipeline import PortraitOptions, PortraitPipeline
-from gpen_arch.restoration import FaceRestorer, restore_faces
-from gpen_arch.upscaling import Upscaler, resize_lanczos, upscale_image
+from gpen_arch.portrait.pipeline import PortraitOptions, PortraitPipeline
+from gpen_arch.portrait.restoration import FaceRestorer, restore_faces
+from gpen_arch.portrait.upscaling import Upscaler, resize_lanczos, upscale_image
 
 MARKS = ((20.0, 30.0), (44.0, 30.0), (32.0, 44.0), (22.0, 58.0), (42.0, 58.0))
 FACE = Face((8.0, 4.0, 56.0, 72.0), 0.99, MARKS)

@@ -26,7 +26,7 @@ from gpen_arch.faces import (
     rescale_transforms,
     scale_faces,
 )
-from gpen_arch.restoration import RestoredFaces
+from gpen_arch.faces.types import RestoredFaces
 
 
 def read(path: Path) -> Tensor:

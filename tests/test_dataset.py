@@ -11,11 +11,11 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from gpen_arch.cli import build_parser
+from gpen_arch.data.dataset import Augmentation, FaceDataset
+from gpen_arch.data.pairs import write_pairs
+from gpen_arch.data.sources import open_source, read_picture
+from gpen_arch.degradation.recipes import gfpgan
 from gpen_arch.errors import DatasetError, InvalidImageError, OutputError
-from gpen_arch.training.dataset import Augmentation, FaceDataset
-from gpen_arch.training.pairs import write_pairs
-from gpen_arch.training.recipes import gfpgan
-from gpen_arch.training.sources import open_source, read_picture
 
 SIZE = 32
 

@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from gpen_arch.errors import InvalidImageError, InvalidOptionError
-from gpen_arch.training import kernels, steps
-from gpen_arch.training.degradations import (
+from gpen_arch.degradation import blur_kernels, steps
+from gpen_arch.degradation.recipe import (
     OneOf,
     Recipe,
     Shuffle,
@@ -18,7 +17,8 @@ from gpen_arch.training.degradations import (
     degrade_pair,
     generator_for,
 )
-from gpen_arch.training.recipes import RECIPES, gfpgan, load_recipe, recipe_from_dict
+from gpen_arch.degradation.recipes import RECIPES, gfpgan, load_recipe, recipe_from_dict
+from gpen_arch.errors import InvalidImageError, InvalidOptionError
 
 
 def picture(height: int = 64, width: int = 64, seed: int = 0) -> np.ndarray:
@@ -32,10 +32,10 @@ def picture(height: int = 64, width: int = 64, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("size", [7, 21, 41])
 def test_kernels_sum_to_one_and_turn_into_themselves(size: int) -> None:
     made = [
-        kernels.gaussian_kernel(size, 2.0, 5.0, 0.7),
-        kernels.generalised_gaussian_kernel(size, 2.0, 5.0, 0.7, 0.6),
-        kernels.plateau_kernel(size, 2.0, 5.0, 0.7, 1.5),
-        kernels.sinc_kernel(size, 1.2),
+        blur_kernels.gaussian_kernel(size, 2.0, 5.0, 0.7),
+        blur_kernels.generalised_gaussian_kernel(size, 2.0, 5.0, 0.7, 0.6),
+        blur_kernels.plateau_kernel(size, 2.0, 5.0, 0.7, 1.5),
+        blur_kernels.sinc_kernel(size, 1.2),
     ]
     for kernel in made:
         assert kernel.shape == (size, size)
@@ -52,12 +52,12 @@ def test_kernels_have_the_published_values() -> None:
     offset = np.array([3.0, 1.0])
     distance = offset @ np.linalg.inv(covariance) @ offset
     cases = [
-        (kernels.gaussian_kernel(21, sigma_x, sigma_y, angle), math.exp(-distance / 2)),
+        (blur_kernels.gaussian_kernel(21, sigma_x, sigma_y, angle), math.exp(-distance / 2)),
         (
-            kernels.generalised_gaussian_kernel(21, sigma_x, sigma_y, angle, 0.6),
+            blur_kernels.generalised_gaussian_kernel(21, sigma_x, sigma_y, angle, 0.6),
             math.exp(-(distance**0.6) / 2),
         ),
-        (kernels.plateau_kernel(21, sigma_x, sigma_y, angle, 1.5), 1 / (1 + distance**1.5)),
+        (blur_kernels.plateau_kernel(21, sigma_x, sigma_y, angle, 1.5), 1 / (1 + distance**1.5)),
     ]
     for kernel, expected in cases:
         assert kernel[10 + 1, 10 + 3] / kernel[10, 10] == pytest.approx(expected)
@@ -65,21 +65,21 @@ def test_kernels_have_the_published_values() -> None:
 
 def test_a_generalised_gaussian_of_shape_one_is_the_gaussian() -> None:
     np.testing.assert_allclose(
-        kernels.generalised_gaussian_kernel(15, 1.5, 3.0, 0.3, 1.0),
-        kernels.gaussian_kernel(15, 1.5, 3.0, 0.3),
+        blur_kernels.generalised_gaussian_kernel(15, 1.5, 3.0, 0.3, 1.0),
+        blur_kernels.gaussian_kernel(15, 1.5, 3.0, 0.3),
     )
 
 
 def test_the_profile_is_a_factor_of_the_isotropic_kernel() -> None:
-    profile = kernels.gaussian_profile(41, 3.3)
+    profile = blur_kernels.gaussian_profile(41, 3.3)
     np.testing.assert_allclose(
-        np.outer(profile, profile), kernels.gaussian_kernel(41, 3.3, 3.3), atol=1e-15
+        np.outer(profile, profile), blur_kernels.gaussian_kernel(41, 3.3, 3.3), atol=1e-15
     )
 
 
 def test_a_sinc_keeps_low_frequencies_and_stops_high_ones() -> None:
     cutoff = math.pi / 2
-    response = np.abs(np.fft.fft2(kernels.sinc_kernel(21, cutoff), (256, 256)))[0]
+    response = np.abs(np.fft.fft2(blur_kernels.sinc_kernel(21, cutoff), (256, 256)))[0]
     assert response[int(0.5 * cutoff / (2 * math.pi) * 256)] > 0.85
     assert response[int(1.6 * cutoff / (2 * math.pi) * 256)] < 0.15
 
@@ -87,12 +87,12 @@ def test_a_sinc_keeps_low_frequencies_and_stops_high_ones() -> None:
 @pytest.mark.parametrize("size", [0, 4, -3])
 def test_an_even_or_empty_kernel_is_refused(size: int) -> None:
     with pytest.raises(InvalidOptionError, match="odd size"):
-        kernels.gaussian_kernel(size, 1.0, 1.0)
+        blur_kernels.gaussian_kernel(size, 1.0, 1.0)
 
 
 def test_a_blur_without_width_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="sigma must be above 0"):
-        kernels.plateau_kernel(7, 0.0, 1.0, 0.0, 1.0)
+        blur_kernels.plateau_kernel(7, 0.0, 1.0, 0.0, 1.0)
 
 
 # The recipe of GPEN's trainer
@@ -131,7 +131,7 @@ def test_the_order_of_operations_is_the_published_one(
 ) -> None:
     """Blur, shrink to side // factor, JPEG of the BGR picture, 8 bit, back to size."""
     image = picture(64, 48)
-    bgr = cv2.filter2D(image, -1, kernels.gaussian_kernel(41, sigma, sigma, 0.4))[:, :, ::-1]
+    bgr = cv2.filter2D(image, -1, blur_kernels.gaussian_kernel(41, sigma, sigma, 0.4))[:, :, ::-1]
     small = cv2.resize(bgr, (int(48 // factor), int(64 // factor)))
     data = np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
     _, encoded = cv2.imencode(".jpg", data, [cv2.IMWRITE_JPEG_QUALITY, quality])

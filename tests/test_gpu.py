@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from gpen_arch.benchmark.cases import PlantedFaces, planted_faces
-from gpen_arch.inference import Collector, prepare_for_inference, upload
+from gpen_arch.device.transfer import Collector, upload
+from gpen_arch.inference import prepare_for_inference
 from gpen_arch.networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
-from gpen_arch.pipeline import PortraitPipeline
-from gpen_arch.restoration import FaceRestorer
+from gpen_arch.portrait.pipeline import PortraitPipeline
+from gpen_arch.portrait.restoration import FaceRestorer
 
 from .recipes import fill_gpen, fill_rrdbnet
 

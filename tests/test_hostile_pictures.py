@@ -22,6 +22,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from gpen_arch.benchmark.measure import peak_memory
 from gpen_arch.cli import main
+from gpen_arch.device.memory import is_out_of_memory, naming_shortage
 from gpen_arch.errors import (
     GpenError,
     InsufficientMemoryError,
@@ -30,7 +31,6 @@ from gpen_arch.errors import (
 )
 from gpen_arch.images import read_image, write_image
 from gpen_arch.images.pillow import allowing_pixels
-from gpen_arch.memory import is_out_of_memory, naming_shortage
 
 ROOT = Path(__file__).resolve().parents[1]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited and read from Linux")
@@ -313,9 +313,9 @@ SHORT_OF_MEMORY = """
 import resource, sys, torch
 from gpen_arch.errors import InsufficientMemoryError
 from gpen_arch.images import read_image, write_image
-from gpen_arch.upscaling import Upscaler, resize_lanczos, upscale_image
-from gpen_arch.pipeline import PortraitPipeline
-from gpen_arch.restoration import FaceRestorer
+from gpen_arch.portrait.upscaling import Upscaler, resize_lanczos, upscale_image
+from gpen_arch.portrait.pipeline import PortraitPipeline
+from gpen_arch.portrait.restoration import FaceRestorer
 picture = torch.rand(1, 3, 2000, 2000)
 nobody = lambda images, **_: [[] for _ in images]
 double = Upscaler(torch.nn.Upsample(scale_factor=2), scale=2)

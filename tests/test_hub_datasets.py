@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from gpen_arch.data.sources import open_source
 from gpen_arch.errors import DatasetError, MissingDependencyError
-from gpen_arch.training.sources import open_source
 
 datasets = pytest.importorskip("datasets")
 

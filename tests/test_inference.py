@@ -18,17 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gpen_arch.device.choice import cpu_has_bf16, cpu_has_matrix_unit, resolve_dtype
+from gpen_arch.device.transfer import Collector, upload
 from gpen_arch.errors import InvalidOptionError, UnsupportedModelError
-from gpen_arch.inference import (
-    Collector,
-    cpu_has_bf16,
-    prepare_for_inference,
-    resolve_dtype,
-    upload,
-)
+from gpen_arch.inference import prepare_for_inference
 from gpen_arch.inference.convolutions import PhasedUpsamplingConv, UpsamplingConv
+from gpen_arch.inference.half import bounded_style, bounded_weight
 from gpen_arch.inference.kernels import channels_last, conv_add_
-from gpen_arch.inference.precision import bounded_style, bounded_weight, cpu_has_matrix_unit
 from gpen_arch.inference.winograd import (
     BAND_PIXELS,
     F2,
@@ -82,7 +78,7 @@ def test_gpen_agrees_on_cpus_of_either_kind(monkeypatch: pytest.MonkeyPatch, pre
     """What is chosen for a CPU with a matrix unit is right on one without, and the reverse."""
     network, x = GPEN(GPENConfig(64, style_dim=32, n_mlp=2, narrow=0.5)), faces(1)
     fill_gpen(network)
-    monkeypatch.setattr("gpen_arch.inference.precision._cpu_has", lambda probe: present)
+    monkeypatch.setattr("gpen_arch.device.choice._cpu_has", lambda probe: present)
     prepared = prepare_for_inference(network, torch.bfloat16)
     kinds = {type(module) for module in prepared.modules()}
     assert (PhasedUpsamplingConv in kinds, WinogradConv in kinds) == (present, not present)

@@ -17,7 +17,7 @@ from gpen_arch.commands.enhance import Enhanced
 from gpen_arch.commands.interrupts import Stopped, signals_held, stopping_signals
 from gpen_arch.commands.journal import Journal
 from gpen_arch.images import LoadedImage
-from gpen_arch.pipeline import StageCallback
+from gpen_arch.portrait.pipeline import StageCallback
 
 from .restore_runs import draw, names, negative, never, restore, restore_with, statuses
 

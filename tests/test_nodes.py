@@ -138,7 +138,7 @@ def test_long_batches_are_cut_into_pieces(pack: ModuleType) -> None:
 
 def test_pieces_of_a_batch_join_again(pack: ModuleType) -> None:
     frames, faces = part(pack, "nodes.frames"), part(pack, "gpen_arch.faces")
-    restoration = part(pack, "gpen_arch.restoration")
+    restoration = part(pack, "gpen_arch.portrait.restoration")
     marks = ((1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (1.0, 3.0), (3.0, 3.0))
     found = [faces.Face((0.0, 0.0, 4.0, 4.0), 1 - i / 10, marks, frame=i // 2) for i in range(6)]
     whole = faces.FaceSet(tuple(found), (8, 8), frames=3)
@@ -206,7 +206,7 @@ def test_gpen_keeps_to_its_memory_figure(
     matrix_unit: bool,
 ) -> None:
     """On a CPU with a matrix unit, and on one without, which convolves in another way."""
-    precision = part(pack, "gpen_arch.inference.precision")
+    precision = part(pack, "gpen_arch.inference.half")
     monkeypatch.setattr(precision, "_cpu_has", lambda probe: matrix_unit)
     memory, networks = part(pack, "nodes.memory"), part(pack, "gpen_arch.networks")
     config = networks.GPENConfig(128, 64, n_mlp=2, channel_multiplier=1, narrow=0.25)

@@ -26,7 +26,7 @@ from gpen_arch.commands.enhance import Enhanced
 from gpen_arch.commands.journal import JOURNAL_NAME, Journal
 from gpen_arch.errors import GpenError, OutputError
 from gpen_arch.images import LoadedImage, find_images, write_image
-from gpen_arch.pipeline import StageCallback
+from gpen_arch.portrait.pipeline import StageCallback
 
 from .restore_runs import restore
 

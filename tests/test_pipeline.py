@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from gpen_arch.errors import InvalidImageError, InvalidOptionError
 from gpen_arch.faces import Face, load_detector
+from gpen_arch.faces.types import RestoredFaces
 from gpen_arch.images import read_image
-from gpen_arch.pipeline import PortraitOptions, PortraitPipeline
+from gpen_arch.portrait.pipeline import PortraitOptions, PortraitPipeline
+from gpen_arch.portrait.restoration import FaceRestorer
+from gpen_arch.portrait.upscaling import Upscaler
 from gpen_arch.progress import ProgressCallback, ignore_progress
-from gpen_arch.restoration import FaceRestorer, RestoredFaces
-from gpen_arch.upscaling import Upscaler
 
 MARKS = ((20.0, 30.0), (44.0, 30.0), (32.0, 44.0), (22.0, 58.0), (42.0, 58.0))
 FACE = Face((8.0, 4.0, 56.0, 72.0), 0.99, MARKS)

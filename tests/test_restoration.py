@@ -14,7 +14,7 @@ from gpen_arch.errors import (
 )
 from gpen_arch.faces import Face, FaceSet
 from gpen_arch.networks import GPEN, GPENConfig
-from gpen_arch.restoration import FaceRestorer, restore_faces
+from gpen_arch.portrait.restoration import FaceRestorer, restore_faces
 
 from .recipes import fill_gpen
 

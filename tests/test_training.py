@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gpen_arch.data.dataset import FaceDataset, FaceItem
+from gpen_arch.data.sampler import Share, StepSampler
 from gpen_arch.errors import (
     DatasetError,
     GpenError,
@@ -28,9 +30,7 @@ from gpen_arch.training import checkpoints
 from gpen_arch.training import trainer as trainer_module
 from gpen_arch.training.checkpoints import read_checkpoint
 from gpen_arch.training.config import TrainingConfig, load_config
-from gpen_arch.training.dataset import FaceDataset, FaceItem
 from gpen_arch.training.interrupts import StopSignal
-from gpen_arch.training.sampling import Share, StepSampler
 from gpen_arch.training.session import TrainingRequest, make_accelerator, open_trainer
 from gpen_arch.training.trainer import Trainer, TrainingResult
 

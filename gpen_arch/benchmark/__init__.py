@@ -1,5 +1,5 @@
 """Speed and memory on the machine at hand: ``gpen benchmark``."""
 
-from .command import add_benchmark_command
+from ..commands.benchmark import add_benchmark_command
 
 __all__ = ["add_benchmark_command"]

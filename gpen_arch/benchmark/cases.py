@@ -13,10 +13,11 @@ from ..faces import Face, FaceDetector, FaceSet, align_faces, detect_faces, past
 from ..faces.detection import build_network, prepare_network
 from ..faces.geometry import face_template
 from ..faces.retinaface import RetinaFaceDetector
+from ..faces.types import RestoredFaces
 from ..inference import prepare_for_inference
 from ..networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
-from ..pipeline import PortraitPipeline
-from ..restoration import FaceRestorer, RestoredFaces, restore_faces
+from ..portrait.pipeline import PortraitPipeline
+from ..portrait.restoration import FaceRestorer, restore_faces
 from .ceiling import ceiling_call, convolutions_of
 from .measure import Measurement, measure_in_turn
 from .peer import peer_call

@@ -10,7 +10,7 @@ from time import perf_counter, sleep
 
 import torch
 
-from ..inference import release_freed_memory
+from ..device.allocation import release_freed_memory
 
 MEGABYTE = 1e6
 PAUSE = 0.3  # seconds: waiting threads of the contestant before spin that long, on our cores

@@ -12,8 +12,8 @@ import torch
 from ..errors import MissingDependencyError
 from ..faces import paste_faces
 from ..inference import prepare_for_inference
-from ..restoration import FaceRestorer, restore_faces
-from ..upscaling import upscale_image
+from ..portrait.restoration import FaceRestorer, restore_faces
+from ..portrait.upscaling import upscale_image
 from .cases import Setting, planted_faces, random_gpen, random_upscaler
 from .measure import peak_memory, time_once
 

@@ -12,10 +12,10 @@ import cv2
 from PIL import Image
 from tqdm import tqdm
 
+from ..device.memory import is_out_of_memory
 from ..errors import GpenError, OutputError
 from ..images import read_image
 from ..images.atomic import staged_files
-from ..memory import is_out_of_memory
 from .enhance import Enhance
 from .interrupts import signals_held
 from .journal import InputState, Settings

@@ -31,9 +31,9 @@ def add_degrade_command(subparsers: Any) -> argparse.ArgumentParser:
 
 def run_degrade(arguments: argparse.Namespace) -> int:
     """Writes the pairs; 0, or 1 where pictures had to be left out."""
-    from ..training.pairs import write_pairs
-    from ..training.recipes import load_recipe
-    from ..training.sources import open_source
+    from ..data.pairs import write_pairs
+    from ..data.sources import open_source
+    from ..degradation.recipes import load_recipe
 
     recipe = load_recipe(arguments.recipe)
     if arguments.keep_originals:

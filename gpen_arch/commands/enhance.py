@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..device.transfer import upload
 from ..images import LoadedImage
-from ..inference import upload
-from ..pipeline import PortraitOptions, PortraitPipeline, StageCallback
+from ..portrait.pipeline import PortraitOptions, PortraitPipeline, StageCallback
 from .models import load_models
 from .outputs import face_pairs
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..device.choice import resolve_device
 from ..errors import InvalidOptionError
 from ..evaluation.evaluator import (
     METRIC_NAMES,
@@ -15,7 +16,6 @@ from ..evaluation.evaluator import (
     available_metrics,
     evaluate,
 )
-from .models import resolve_device
 from .plan import try_files
 from .terminal import progress_bar
 
@@ -109,11 +109,11 @@ def _model_trials(
 ) -> tuple[Trials, dict[str, object], tuple[tuple[str, str], ...]]:
     from torch.utils.data import Subset
 
+    from ..data.dataset import FaceDataset
+    from ..degradation.recipes import load_recipe
     from ..evaluation.trials import RestorationTrials
     from ..loading import load_gpen
-    from ..restoration import FaceRestorer
-    from ..training.dataset import FaceDataset
-    from ..training.recipes import load_recipe
+    from ..portrait.restoration import FaceRestorer
     from ..weights.locate import find_weight
 
     network = load_gpen(find_weight(arguments.model, arguments.weights_dir), device)

@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..errors import InvalidOptionError, WeightsNotFoundError
+from ..device.choice import resolve_device, resolve_dtype
+from ..errors import WeightsNotFoundError
 from ..faces import FaceDetector, load_detector
-from ..inference import prepare_for_inference, resolve_dtype
+from ..inference import prepare_for_inference
 from ..loading import load_gpen, load_upscaler
-from ..restoration import FaceRestorer
+from ..portrait.restoration import FaceRestorer
 from ..weights import find_weight, load_manifest, user_cache_folder
-from ..weights.cli import announce, fetch_with_bar
+from .weights import announce, fetch_with_bar
 
 DEFAULT_MODEL = "GPEN-BFR-512"
 DEFAULT_DETECTOR = "retinaface_resnet50"
@@ -67,25 +68,6 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         help="fuse GPEN's elementwise work by torch's compiler: for many faces on a GPU, "
         "where it has not been measured yet",
     )
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` takes the GPU if there is one.
-
-    Raises:
-        InvalidOptionError: there is no such device here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidOptionError(
-            f"--device: expected a device of this machine, found {name!r} ({reason})"
-        ) from error
 
 
 def load_models(args: Namespace, *, background: bool, detector: bool) -> Models:

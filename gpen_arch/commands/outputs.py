@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..faces.types import RestoredFaces
 from ..images import LoadedImage, write_image
-from ..restoration import RestoredFaces
 from .names import PlannedPicture
 
 GAP = 8  # pixels between the two halves of a comparison

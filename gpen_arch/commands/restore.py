@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import InvalidOptionError
 from ..images import MAX_PIXELS, find_images
-from ..pipeline import PortraitOptions
+from ..portrait.pipeline import PortraitOptions
 from .batch import Batch
 from .enhance import Enhance, load_enhancer
 from .interrupts import stopping_signals

@@ -21,7 +21,7 @@ from .sampling import (
 )
 
 if TYPE_CHECKING:
-    from ..restoration import RestoredFaces
+    from .types import RestoredFaces
 
 
 def paste_faces(

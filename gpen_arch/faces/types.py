@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import hypot
 
+import torch
+from torch import Tensor
+
 from ..errors import InvalidFacesError
 
 Point = tuple[float, float]
@@ -87,3 +90,59 @@ class FaceSet:
     def with_faces(self, faces: Iterable[Face]) -> FaceSet:
         """The same pictures with other faces."""
         return replace(self, faces=tuple(faces))
+
+
+@dataclass(frozen=True)
+class LeftFace:
+    """A face that was found and then left as it is, and why."""
+
+    face: Face
+    reason: str
+
+
+@dataclass(frozen=True)
+class RestoredFaces:
+    """Faces before and after restoration, and where they belong.
+
+    ``transforms`` (N, 2, 3) map the picture's pixels to the crop's; ``aligned`` and ``restored``
+    are (N, 3, S, S) in 0..1, RGB. ``strength`` 0..1 is how much of the restoration a paste takes:
+    it is applied there, against the picture itself, so that 0 leaves the picture untouched.
+    ``left`` lists the faces that are in none of the tensors.
+    """
+
+    faces: FaceSet
+    transforms: Tensor
+    aligned: Tensor
+    restored: Tensor
+    strength: float = 1.0
+    left: tuple[LeftFace, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    @property
+    def blended(self) -> Tensor:
+        """The restored crops at this strength, over the aligned ones."""
+        return torch.lerp(self.aligned, self.restored, self.strength)
+
+    def keep(self, keep: Tensor, reasons: list[str]) -> RestoredFaces:
+        """Only the faces where ``keep`` (N,) is true; the others are left with their reason."""
+        flags = keep.tolist()
+        dropped = tuple(
+            LeftFace(face, reason)
+            for face, kept, reason in zip(self.faces, flags, reasons, strict=True)
+            if not kept
+        )
+        if not dropped:
+            return self
+        rows = keep.to(self.aligned.device)
+        return replace(
+            self,
+            faces=self.faces.with_faces(
+                f for f, kept in zip(self.faces, flags, strict=True) if kept
+            ),
+            transforms=self.transforms[keep.to(self.transforms.device)],
+            aligned=self.aligned[rows],
+            restored=self.restored[rows],
+            left=self.left + dropped,
+        )

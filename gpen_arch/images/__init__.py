@@ -1,7 +1,7 @@
 """Picture files in and out: the only place that knows file formats, 8 and 16 bit."""
 
-from .files import MAX_PIXELS
 from .listing import READABLE_SUFFIXES, FoundImages, find_images, list_images
+from .opening import MAX_PIXELS
 from .reading import LoadedImage, read_image
 from .writing import WRITABLE_SUFFIXES, write_image
 

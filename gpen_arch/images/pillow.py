@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import cv2
 from PIL import Image, ImageCms
 
+from ..device.memory import is_out_of_memory
 from ..errors import GpenError, InvalidImageError
-from ..memory import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..memory import is_out_of_memory
+from ..device.memory import is_out_of_memory
 from .metadata import is_rgb_profile, srgb_converter
 
 logger = logging.getLogger(__name__)

@@ -11,17 +11,10 @@ import numpy as np
 from PIL import Image, ImageFile
 from torch import Tensor
 
+from ..device.memory import naming_shortage
 from ..errors import InvalidImageError
-from ..memory import naming_shortage
-from .files import (
-    MAX_PIXELS,
-    FileKind,
-    check_jpeg,
-    check_size,
-    read_file,
-    recognise,
-)
 from .metadata import is_rgb_profile, read_exif, read_orientation
+from .opening import MAX_PIXELS, FileKind, check_jpeg, check_size, read_file, recognise
 from .pillow import allowing_pixels, logging_warnings, reporting_damage
 from .pixels import (
     GRAY_MODES,

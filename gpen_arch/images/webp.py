@@ -11,7 +11,7 @@ import struct
 import numpy as np
 from PIL import Image
 
-from .files import check_size
+from .opening import check_size
 from .pixels import Raster, decode_with_opencv
 
 _CARRIED = {b"ICCP": "icc_profile", b"EXIF": "exif", b"XMP ": "xmp"}  # Pillow's names

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..checks import all_finite, tensor_fault
+from ..device.memory import is_out_of_memory, naming_shortage
 from ..errors import InvalidImageError, InvalidOptionError, OutputError
-from ..memory import is_out_of_memory, naming_shortage
 from .atomic import write_bytes_atomically
 from .encoding import encode_png16, encode_tiff
 from .metadata import BROKEN_EXIF, exif_for_size

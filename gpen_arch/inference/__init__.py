@@ -1,9 +1,9 @@
 """The fast way to run a network: prepared once, exact up to rounding. See ``prepare``."""
 
-from .allocation import keep_activation_memory, release_freed_memory
-from .precision import cpu_has_bf16, resolve_dtype
+from ..device.allocation import keep_activation_memory, release_freed_memory
+from ..device.choice import cpu_has_bf16, resolve_dtype
+from ..device.transfer import Collector, upload
 from .prepare import PreparedNetwork, input_placement, prepare_for_inference
-from .transfer import Collector, upload
 
 __all__ = [
     "Collector",

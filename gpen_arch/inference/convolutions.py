@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..device.choice import uses_matrix_unit
 from ..networks.layers import blur_kernel
 from .kernels import channels_last, channels_last_empty
-from .precision import uses_matrix_unit
 from .winograd import WinogradConv, is_worthwhile
 
 

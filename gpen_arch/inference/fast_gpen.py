@@ -27,8 +27,8 @@ from .convolutions import depthwise_blur, fastest_convolution
 from .fast_to_rgb import FastToRGB, RGBSum
 from .folding import folded_linear
 from .fusion import compiled_activation
+from .half import bounded_style, bounded_weight, finite_
 from .kernels import channels_last, channels_last_empty, conv_leaky_relu, per_channel, row_chunks
-from .precision import bounded_style, bounded_weight, finite_
 from .winograd import WinogradConv
 
 

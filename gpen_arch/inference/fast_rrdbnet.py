@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..networks.rrdbnet import LEAKY_SLOPE, RESIDUAL_SCALE, RRDB, ResidualDenseBlock, RRDBNet
+from .half import finite_
 from .kernels import channels_last, conv_add_, conv_leaky_relu
-from .precision import finite_
 
 
 class FastRRDBNet(nn.Module):

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..errors import MissingDependencyError
 from ..ops.bias_act import LEAKY_SLOPE
+from .half import ACTIVATION_LIMIT
 from .kernels import channels_last
-from .precision import ACTIVATION_LIMIT
 
 
 def styled_activation(

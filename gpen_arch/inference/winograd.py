@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..device.choice import uses_matrix_unit
 from .kernels import channels_last_empty
-from .precision import uses_matrix_unit
 
 Matrix = tuple[tuple[float, ...], ...]
 

@@ -196,7 +196,7 @@ def load_config(path: str | Path) -> TrainingConfig:
     Raises:
         InvalidOptionError: unreadable, or not a configuration.
     """
-    from .recipes import parse_toml
+    from ..degradation.recipes import parse_toml
 
     path = Path(path)
     try:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.dataset import Augmentation, FaceDataset
+from ..degradation.recipes import load_recipe
 from ..errors import DatasetError, MissingDependencyError
 from ..progress import ProgressCallback, ignore_progress
 from .config import TrainingConfig
-from .dataset import Augmentation, FaceDataset
 from .extra_losses import load_extra_losses
-from .recipes import load_recipe
 from .run_folder import RunFolder
 from .trainer import Trainer
 
@@ -31,7 +31,7 @@ class TrainingRequest:
 
     Attributes:
         config: what decides the weights.
-        train, val: what :func:`gpen_arch.training.sources.open_source` takes.
+        train, val: what :func:`gpen_arch.data.sources.open_source` takes.
         out: the run's folder.
         device: ``auto``, or ``cpu``.
         networks: paths of pretrained networks for losses (``arcface``, ``alex``, ``vgg``).

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..data.dataset import FaceDataset
+from ..data.sampler import PlacedFaces, Share, StepSampler
 from ..errors import InsufficientMemoryError, TrainingError
 from ..progress import ProgressCallback, ignore_progress
 from .checkpoints import export_weights, read_checkpoint
 from .config import TrainingConfig
-from .dataset import FaceDataset
 from .ema import decay_at, update_average
 from .run_folder import RunFolder
-from .sampling import PlacedFaces, Share, StepSampler
 from .schedule import rate_factor, set_rates
 from .state import TrainingState, begin
 from .updates import NonFiniteError, Pair, PictureLoss, Scalars, Updates

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..degradation.recipe import generator_for
 from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN
 from . import losses
 from .config import TrainingConfig
-from .degradations import generator_for
 from .state import TrainingState
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .dataset import FaceDataset
+from ..data.dataset import FaceDataset
 
 
 @dataclass(frozen=True)

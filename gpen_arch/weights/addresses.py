@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from .text import printable
+from .printable import printable
 
 _PLAIN = re.compile(r"[!-~]+")
 _LOCAL_ENDINGS = frozenset({"localhost", "localdomain", "local", "internal"})

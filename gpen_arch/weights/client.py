@@ -16,7 +16,7 @@ from typing import IO, Any, Protocol
 
 from .addresses import AddressPolicy
 from .pace import Pace
-from .text import printable
+from .printable import printable
 
 logger = logging.getLogger(__name__)
 

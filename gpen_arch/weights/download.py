@@ -13,11 +13,11 @@ from filelock import FileLock, Timeout
 from ..errors import DownloadError
 from ..progress import ProgressCallback, ignore_progress
 from .client import Client
-from .files import disk_error, publish, remove, require_plain, size_of, using_disk
 from .locate import how_to_get, locate_entry, sha256_of
 from .manifest import WeightEntry
 from .mirrors import Download, fetch_from_mirrors
 from .pace import Limits, Pace
+from .parts import disk_error, publish, remove, require_plain, size_of, using_disk
 
 logger = logging.getLogger(__name__)
 

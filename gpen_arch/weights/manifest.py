@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import ManifestError, WeightsNotFoundError
+from .printable import printable
 from .schema import check_entry, check_names, check_pin, check_unique, wrong
-from .text import printable
 
 SCHEMA_VERSION = 1
 PACKAGE_FOLDER = Path(__file__).resolve().parents[1]

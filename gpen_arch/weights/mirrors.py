@@ -13,16 +13,10 @@ from pathlib import Path
 from ..errors import DownloadError
 from ..progress import ProgressCallback
 from .client import Client
-from .files import begins_with, cut, remove, size_of, using_disk
+from .http import BrokenTransferError, MirrorError, NotResumableError, WrongContentsError, transfer
 from .locate import sha256_of
 from .pace import Pace
-from .transfer import (
-    BrokenTransferError,
-    MirrorError,
-    NotResumableError,
-    WrongContentsError,
-    transfer,
-)
+from .parts import begins_with, cut, remove, size_of, using_disk
 
 logger = logging.getLogger(__name__)
 

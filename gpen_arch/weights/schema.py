@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ManifestError
 from .addresses import AddressError, AddressPolicy
-from .text import printable, shown
+from .printable import printable, shown
 
 NETWORKS = frozenset(
     {"gpen", "discriminator", "rrdbnet", "retinaface", "parsenet", "arcface", "eqface"}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gpen_arch.errors import DownloadError, ManifestError
-from gpen_arch.weights import download, files, mirrors
+from gpen_arch.weights import download, mirrors, parts
 from gpen_arch.weights.download import fetch, offline_requested
 
 from .misbehaving import (
@@ -123,9 +123,9 @@ def test_link_that_comes_after_the_look_is_not_followed(
 ):
     (tmp_path / "outside").write_bytes(b"mine")
     (tmp_path / "link").symlink_to(tmp_path / "outside")
-    monkeypatch.setattr(files, "require_plain", lambda path: None)
+    monkeypatch.setattr(parts, "require_plain", lambda path: None)
     with pytest.raises(DownloadError):
-        files.open_for_append(tmp_path / "link")
+        parts.open_for_append(tmp_path / "link")
 
 
 @needs_links
@@ -209,6 +209,6 @@ def test_file_and_folder_are_on_the_disk_before_and_after_the_rename(
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", replace)
     (tmp_path / "a").write_bytes(CONTENT)
-    files.publish(tmp_path / "a", tmp_path / "b")
+    parts.publish(tmp_path / "a", tmp_path / "b")
     assert done == ["file", "folder", "rename", "folder"]
     assert (tmp_path / "b").read_bytes() == CONTENT

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gpen_arch.errors import DownloadError
+from gpen_arch.weights.http import seconds_until
 from gpen_arch.weights.pace import Limits, Pace, TooSlowError
-from gpen_arch.weights.transfer import seconds_until
 
 from .misbehaving import CONTENT, SIZE, Server, fetch_here
 from .test_resuming import Cancelled

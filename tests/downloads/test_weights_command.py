@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gpen_arch.weights import cli, download
+from gpen_arch.commands import weights
+from gpen_arch.weights import download
 from gpen_arch.weights.manifest import load_manifest
 
 from .misbehaving import CONTENT, Server, entry_for
@@ -16,7 +17,7 @@ from .misbehaving import CONTENT, Server, entry_for
 
 def run_command(*arguments: object) -> int:
     parser = argparse.ArgumentParser()
-    cli.add_weights_command(parser.add_subparsers())
+    weights.add_weights_command(parser.add_subparsers())
     args = parser.parse_args([str(argument) for argument in ("weights", *arguments)])
     return args.handler(args)
 
@@ -87,11 +88,11 @@ def test_fetch_command_downloads(
     capsys: pytest.CaptureFixture[str],
 ):
     manifest = dataclasses.replace(load_manifest(), entries=(entry_for(server, "good"),))
-    monkeypatch.setattr(cli, "load_manifest", lambda: manifest)
+    monkeypatch.setattr(weights, "load_manifest", lambda: manifest)
     monkeypatch.setattr(download, "Client", server.client)
     for _ in range(2):
         assert run_command("fetch", "model", "--weights-dir", tmp_path) == 0
         assert capsys.readouterr().out == f"{tmp_path / 'model.pth'}\n"
     assert (tmp_path / "model.pth").read_bytes() == CONTENT
     assert server.paths() == ["/good"]
-    assert "MIT" in cli.announce(manifest.entries[0])
+    assert "MIT" in weights.announce(manifest.entries[0])

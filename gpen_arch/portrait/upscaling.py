@@ -14,12 +14,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .checks import require_images, require_whole
-from .errors import InvalidImageError, InvalidOptionError
-from .inference import input_placement, prepare_for_inference, upload
-from .memory import is_out_of_memory, naming_shortage, with_smaller_units
-from .networks import RRDBNet
-from .progress import ProgressCallback, ignore_progress
+from ..checks import require_images, require_whole
+from ..device.memory import is_out_of_memory, naming_shortage, with_smaller_units
+from ..device.transfer import upload
+from ..errors import InvalidImageError, InvalidOptionError
+from ..inference import input_placement, prepare_for_inference
+from ..networks import RRDBNet
+from ..progress import ProgressCallback, ignore_progress
 
 MAX_SCALE = 8
 SMALLEST_TILE = 128

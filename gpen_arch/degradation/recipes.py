@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from ..errors import InvalidOptionError, MissingDependencyError
 from . import steps as s
-from .degradations import OneOf, Recipe, Shuffle
+from .recipe import OneOf, Recipe, Shuffle
 
 _STEP_TYPES: dict[str, Any] = {
     step.kind: step

@@ -11,15 +11,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import GpenError
-from .download import fetch
-from .locate import (
+from ..weights.download import fetch
+from ..weights.locate import (
     find_weight,
     locate_entry,
     search_folders,
     unreachable_folders,
     user_cache_folder,
 )
-from .manifest import Manifest, WeightEntry, load_manifest
+from ..weights.manifest import Manifest, WeightEntry, load_manifest
 
 
 def add_weights_command(

@@ -10,7 +10,7 @@ from typing import TypeVar
 import cv2
 import torch
 
-from .errors import InsufficientMemoryError
+from ..errors import InsufficientMemoryError
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")

@@ -2,80 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import require_images, require_number, require_whole
-from .errors import InvalidFacesError, InvalidOptionError
-from .faces.geometry import align_faces
-from .faces.types import Face, FaceSet
-from .inference import Collector, input_placement, prepare_for_inference, upload
-from .memory import naming_shortage, with_smaller_units
-from .networks import GPEN
-from .progress import ProgressCallback, ignore_progress
+from ..checks import require_images, require_number, require_whole
+from ..device.memory import naming_shortage, with_smaller_units
+from ..device.transfer import Collector, upload
+from ..errors import InvalidFacesError, InvalidOptionError
+from ..faces.geometry import align_faces
+from ..faces.types import FaceSet, RestoredFaces
+from ..inference import input_placement, prepare_for_inference
+from ..networks import GPEN
+from ..progress import ProgressCallback, ignore_progress
 
 DEFAULT_BATCH = {"cpu": 1}
 DEFAULT_GPU_BATCH = 8
-
-
-@dataclass(frozen=True)
-class LeftFace:
-    """A face that was found and then left as it is, and why."""
-
-    face: Face
-    reason: str
-
-
-@dataclass(frozen=True)
-class RestoredFaces:
-    """Faces before and after restoration, and where they belong.
-
-    ``transforms`` (N, 2, 3) map the picture's pixels to the crop's; ``aligned`` and ``restored``
-    are (N, 3, S, S) in 0..1, RGB. ``strength`` 0..1 is how much of the restoration a paste takes:
-    it is applied there, against the picture itself, so that 0 leaves the picture untouched.
-    ``left`` lists the faces that are in none of the tensors.
-    """
-
-    faces: FaceSet
-    transforms: Tensor
-    aligned: Tensor
-    restored: Tensor
-    strength: float = 1.0
-    left: tuple[LeftFace, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.faces)
-
-    @property
-    def blended(self) -> Tensor:
-        """The restored crops at this strength, over the aligned ones."""
-        return torch.lerp(self.aligned, self.restored, self.strength)
-
-    def keep(self, keep: Tensor, reasons: list[str]) -> RestoredFaces:
-        """Only the faces where ``keep`` (N,) is true; the others are left with their reason."""
-        flags = keep.tolist()
-        dropped = tuple(
-            LeftFace(face, reason)
-            for face, kept, reason in zip(self.faces, flags, reasons, strict=True)
-            if not kept
-        )
-        if not dropped:
-            return self
-        rows = keep.to(self.aligned.device)
-        return replace(
-            self,
-            faces=self.faces.with_faces(
-                f for f, kept in zip(self.faces, flags, strict=True) if kept
-            ),
-            transforms=self.transforms[keep.to(self.transforms.device)],
-            aligned=self.aligned[rows],
-            restored=self.restored[rows],
-            left=self.left + dropped,
-        )
 
 
 class FaceRestorer:

@@ -13,9 +13,9 @@ from pathlib import Path
 from ..progress import ProgressCallback
 from .addresses import AddressError
 from .client import Client, Response
-from .files import open_for_append, size_of, using_disk
 from .pace import Pace, TooSlowError
-from .text import printable
+from .parts import open_for_append, size_of, using_disk
+from .printable import printable
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..degradation.operations import Image, as_grey, clipped
+from ..degradation.recipe import Recipe, degrade_pair, generator_for
 from ..errors import DatasetError, InvalidImageError
 from ..progress import ProgressCallback, ignore_progress
-from .degradations import Recipe, degrade_pair, generator_for
-from .operations import Image, as_grey, clipped
 from .sources import FaceSource, Pixels, SkippedFile, open_source
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from . import kernels
+from . import blur_kernels
 from .operations import (
     Image,
     Interpolation,
@@ -47,7 +47,7 @@ class Blur:
 
     ``wavy`` is the chance of a sinc kernel in place of the others (Real-ESRGAN). The two halves of
     a beta range (below and above 1) are drawn equally often, as published. ``variances`` draws
-    squares of sigmas uniformly, as BSRGAN does for its slanted kernels.
+    squares of sigmas uniformly, as BSRGAN does for its slanted blur_kernels.
     """
 
     kind: ClassVar[str] = "blur"
@@ -70,11 +70,11 @@ class Blur:
         if _happens(self.wavy, rng):
             # Real-ESRGAN: a small kernel cannot hold a low cut-off frequency.
             cutoff = rng.uniform(math.pi / (3 if size < 13 else 5), math.pi)
-            return filter2d(image, kernels.sinc_kernel(size, cutoff))
+            return filter2d(image, blur_kernels.sinc_kernel(size, cutoff))
         kind = self.kinds[_choice(self.weights, rng)]
         sigma_x = self._sigma(rng)
         if kind == "iso":
-            return separable(image, kernels.gaussian_profile(size, sigma_x))
+            return separable(image, blur_kernels.gaussian_profile(size, sigma_x))
         sigma_y, angle = sigma_x, 0.0
         if not kind.endswith("_iso"):
             sigma_y, angle = self._sigma(rng), rng.uniform(*self.angle)
@@ -93,14 +93,14 @@ class Blur:
         sigma_y: float,
         angle: float,
         rng: np.random.Generator,
-    ) -> kernels.Kernel:
+    ) -> blur_kernels.Kernel:
         if kind.startswith("generalized"):
             beta = _beta(self.beta_generalized, rng)
-            return kernels.generalised_gaussian_kernel(size, sigma_x, sigma_y, angle, beta)
+            return blur_kernels.generalised_gaussian_kernel(size, sigma_x, sigma_y, angle, beta)
         if kind.startswith("plateau"):
             beta = _beta(self.beta_plateau, rng)
-            return kernels.plateau_kernel(size, sigma_x, sigma_y, angle, beta)
-        return kernels.gaussian_kernel(size, sigma_x, sigma_y, angle)
+            return blur_kernels.plateau_kernel(size, sigma_x, sigma_y, angle, beta)
+        return blur_kernels.gaussian_kernel(size, sigma_x, sigma_y, angle)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Sinc:
         if not _happens(self.probability, rng):
             return image
         return filter2d(
-            image, kernels.sinc_kernel(_odd(self.sizes, rng), rng.uniform(*self.cutoff))
+            image, blur_kernels.sinc_kernel(_odd(self.sizes, rng), rng.uniform(*self.cutoff))
         )
 
 
@@ -152,7 +152,7 @@ class Decimate:
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The smaller picture, its pixels at the centres of the blocks that they stand for."""
         centre = (self.factor - 1) / 2
-        profile = kernels.gaussian_profile(self.size, rng.uniform(*self.sigma), centre)
+        profile = blur_kernels.gaussian_profile(self.size, rng.uniform(*self.sigma), centre)
         blurred = separable(image, profile)
         return np.ascontiguousarray(blurred[:: self.factor, :: self.factor])
 

@@ -10,14 +10,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..commands.models import resolve_device
+from ..benchmark.cases import CASES, Setting
+from ..benchmark.peer import PEERS
+from ..benchmark.report import as_data, machine, table
+from ..benchmark.scaling import SWEEPS, Limits, plot
+from ..device.choice import resolve_device, resolve_dtype
 from ..faces import load_detector
 from ..images.atomic import write_bytes_atomically
-from ..inference import resolve_dtype
-from .cases import CASES, Setting
-from .peer import PEERS
-from .report import as_data, machine, table
-from .scaling import SWEEPS, Limits, plot
 
 NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 

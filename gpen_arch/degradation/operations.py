@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .kernels import Kernel
+from .blur_kernels import Kernel
 
 Image = npt.NDArray[np.float32]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "area"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import require_images, require_number, require_whole
-from .faces import (
+from ..checks import require_images, require_number, require_whole
+from ..device.memory import naming_shortage
+from ..faces import (
     Face,
     FaceDetector,
     FaceSet,
@@ -20,9 +21,10 @@ from .faces import (
     scale_faces,
     usable_landmarks,
 )
-from .memory import naming_shortage
-from .progress import ProgressCallback
-from .restoration import FaceRestorer, LeftFace, RestoredFaces, restore_faces
+from ..faces.types import LeftFace, RestoredFaces
+from ..progress import ProgressCallback
+from .report import RestorationReport, face_reports
+from .restoration import FaceRestorer, restore_faces
 from .upscaling import MAX_SCALE, Upscaler, resize_lanczos, upscale_image
 
 FaceGate = Callable[[RestoredFaces], RestoredFaces]
@@ -76,45 +78,6 @@ class PortraitOptions:
 
 
 @dataclass(frozen=True)
-class FaceReport:
-    """One face: where it is (pixels of the input), and what was done with it."""
-
-    frame: int
-    bbox: tuple[float, float, float, float]
-    score: float
-    size: float
-    eye_distance: float
-    restored: bool
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class RestorationReport:
-    """What happened to every face of a batch of pictures; sizes are (height, width)."""
-
-    image_size: tuple[int, int]
-    output_size: tuple[int, int]
-    frames: int
-    faces: tuple[FaceReport, ...]
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def restored(self) -> int:
-        return sum(face.restored for face in self.faces)
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain data, ready for JSON."""
-        return {**asdict(self), "restored": self.restored}
-
-    def summary(self) -> str:
-        """One line for people."""
-        left = len(self.faces) - self.restored
-        reasons = sorted({face.reason for face in self.faces if face.reason})
-        text = f"{len(self.faces)} face(s) found, {self.restored} restored"
-        return f"{text}, {left} left as found ({'; '.join(reasons)})" if left else text
-
-
-@dataclass(frozen=True)
 class PortraitResult:
     """Enhanced pictures (B, 3, H', W') in 0..1, the faces' mask (B, H', W') in 0..1, and more.
 
@@ -132,7 +95,7 @@ class PortraitPipeline:
     """Find every face, restore it, upscale the rest, put the faces back.
 
     Args:
-        gpen: a GPEN network, or a :class:`~gpen_arch.restoration.FaceRestorer`.
+        gpen: a GPEN network, or a :class:`~gpen_arch.portrait.restoration.FaceRestorer`.
         detector: what :func:`~gpen_arch.load_detector` gives.
         upscaler: a network for the background; None resizes it (Lanczos).
         options: see :class:`PortraitOptions`.
@@ -203,7 +166,7 @@ class PortraitPipeline:
             image_size=(height, width),
             output_size=(pasted.shape[-2], pasted.shape[-1]),
             frames=len(images),
-            faces=_face_reports(faces, in_input, restored),
+            faces=face_reports(faces, in_input, restored),
             seconds=clock.seconds,
         )
         return PortraitResult(pasted, mask, in_input, restored, report)
@@ -262,25 +225,6 @@ class PortraitPipeline:
                 images, self.upscaler, scale=scale, tile=self.options.tile, on_progress=on_progress
             )
         return _round_to_8_bits(background) if self.options.published_order else background
-
-
-def _face_reports(
-    found: FaceSet, in_input: FaceSet, restored: RestoredFaces
-) -> tuple[FaceReport, ...]:
-    """What was done with each face; ``found`` and ``in_input`` differ in their pixels only."""
-    reasons = {each.face: each.reason for each in restored.left}
-    return tuple(
-        FaceReport(
-            frame=face.frame,
-            bbox=face.bbox,
-            score=face.score,
-            size=face.size,
-            eye_distance=face.eye_distance,
-            restored=original not in reasons,
-            reason=reasons.get(original),
-        )
-        for original, face in zip(found, in_input, strict=True)
-    )
 
 
 def _of_stage(on_progress: StageCallback, stage: str) -> ProgressCallback:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
+from ..degradation.recipe import generator_for
 from .dataset import FaceDataset, FaceItem
-from .degradations import generator_for
 
 ORDER_STREAM = 0x5EED
 """Keeps the order's chance apart from the degradations'."""

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PilImage
 
+from ..degradation.recipe import Recipe, degrade_pair, generator_for
 from ..errors import DatasetError, InvalidImageError, OutputError
 from ..progress import ProgressCallback, ignore_progress
 from .dataset import fit_face
-from .degradations import Recipe, degrade_pair, generator_for
 from .sources import FaceSource, SkippedFile
 
 MANIFEST_NAME = "manifest.json"

@@ -1,0 +1,1 @@
+"""Where faces to train on come from, and in which order."""

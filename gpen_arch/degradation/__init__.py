@@ -1,0 +1,1 @@
+"""How sharp faces become the poor ones that a restorer learns from."""

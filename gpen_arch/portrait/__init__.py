@@ -1,0 +1,22 @@
+"""The whole picture: restore its faces, upscale the rest, put them together, report."""
+
+from ..faces.types import LeftFace, RestoredFaces
+from .pipeline import PortraitOptions, PortraitPipeline, PortraitResult
+from .report import FaceReport, RestorationReport
+from .restoration import FaceRestorer, restore_faces
+from .upscaling import Upscaler, resize_lanczos, upscale_image
+
+__all__ = [
+    "FaceReport",
+    "FaceRestorer",
+    "LeftFace",
+    "PortraitOptions",
+    "PortraitPipeline",
+    "PortraitResult",
+    "RestorationReport",
+    "RestoredFaces",
+    "Upscaler",
+    "resize_lanczos",
+    "restore_faces",
+    "upscale_image",
+]
