@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.faces import ORDERS, FaceSet, Order, detect_faces, select_faces
-from . import host, loaders, memory, tensors, weights
+from . import host, loaders, tensors, weights
 from .drawing import box_mask, draw_faces
 from .sockets import (
     BoundingBoxSocket,
@@ -165,7 +165,7 @@ class DetectFaces(io.ComfyNode):
 
 def default_detector() -> host.Hosted:
     """The detector of nodes whose socket is left open."""
-    return loaders.open_detector(loaders.DETECTORS[0], weights.DOWNLOAD)
+    return loaders.open_detector(loaders.DETECTOR_IDS[0], weights.DOWNLOAD)
 
 
 def find_faces(
@@ -178,7 +178,7 @@ def find_faces(
     """Run a detector under the model manager."""
     hosted = expect(detector, host.Hosted, "detector", "Load Face Detector")
     height, width = picture.size
-    needed = memory.detector_bytes(hosted.name, height, width, len(picture))
+    needed = hosted.owner.activation_bytes(len(picture), height, width)
     with host.in_use(hosted, activations=needed):
         return detect_faces(
             picture.pixels,

@@ -12,14 +12,16 @@ import torch
 from comfy_api.latest import io
 from torch import nn
 
-from ..gpen_arch.faces import load_detector
+from ..gpen_arch.device.choice import DTYPE_CHOICES
+from ..gpen_arch.faces import DETECTORS, load_detector
 from ..gpen_arch.inference import PreparedNetwork, prepare_for_inference
-from ..gpen_arch.loading import load_gpen, load_upscaler
+from ..gpen_arch.loading import load_for
+from ..gpen_arch.portrait.restoration import FaceRestorer
 from . import host, weights
 from .sockets import FaceDetectorSocket, GPENModelSocket, check_choices, declare
 
-DTYPES = ("auto", "fp32", "fp16", "bf16")
-DETECTORS = ("retinaface_mobile0.25", "retinaface_resnet50")
+# The small one first: it is what nodes take whose socket is left open.
+DETECTOR_IDS = tuple(sorted(kind.id for kind in DETECTORS))
 DEFAULT_UPSCALER = "realesrnet_x2"
 
 
@@ -41,7 +43,7 @@ def dtype_input() -> io.Combo.Input:
     """The precision of a network."""
     return io.Combo.Input(
         "dtype",
-        options=list(DTYPES),
+        options=list(DTYPE_CHOICES),
         default="auto",
         tooltip=(
             "Precision of the calculation. auto: the fastest that is safe on this device. Choose "
@@ -65,7 +67,7 @@ def gpen_model_input() -> io.Combo.Input:
 
 
 def open_gpen(model: str, dtype: str, if_missing: str) -> host.Hosted:
-    """Load a GPEN generator and hand it to the model manager."""
+    """Load a face-restoration network and hand it to the model manager; its owner restores."""
     found = weights.find(model, "restoration", if_missing)
     return _open_gpen(found, host.choose_dtype(dtype))
 
@@ -87,8 +89,9 @@ def open_upscaler(model: str, dtype: str, if_missing: str) -> host.Hosted:
 
 @lru_cache(maxsize=2)
 def _open_gpen(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
-    network = _prepared(load_gpen(found.checked()), dtype)
-    return host.adopt(found.name, network, network, dtype)
+    network = _prepared(load_for("restorer", found.checked()).network, dtype)
+    restorer = FaceRestorer(network, input_range=weights.input_range(found))
+    return host.adopt(found.name, restorer, network, dtype)
 
 
 @lru_cache(maxsize=2)
@@ -99,7 +102,7 @@ def _open_detector(found: weights.Found) -> host.Hosted:
 
 @lru_cache(maxsize=2)
 def _open_upscaler(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
-    network = _prepared(load_upscaler(found.checked()), dtype)
+    network = _prepared(load_for("upscaler", found.checked()).network, dtype)
     return host.adopt(found.name, network, network, dtype)
 
 
@@ -140,7 +143,7 @@ class LoadGPENModel(io.ComfyNode):
         # `model` is accepted whatever it names: a shared workflow must open where the file is
         # not installed, and say at run time what is missing.
         return check_choices(
-            ("dtype", dtype, DTYPES), ("if_missing", if_missing, weights.IF_MISSING)
+            ("dtype", dtype, DTYPE_CHOICES), ("if_missing", if_missing, weights.IF_MISSING)
         )
 
     @classmethod
@@ -179,7 +182,7 @@ class LoadFaceDetector(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, detector_name: str, if_missing: str) -> bool | str:
         return check_choices(
-            ("detector_name", detector_name, DETECTORS),
+            ("detector_name", detector_name, DETECTOR_IDS),
             ("if_missing", if_missing, weights.IF_MISSING),
         )
 
@@ -196,8 +199,8 @@ def detector_input() -> io.Combo.Input:
     """The dropdown of face detectors."""
     return io.Combo.Input(
         "detector_name",
-        options=list(DETECTORS),
-        default=DETECTORS[0],
+        options=list(DETECTOR_IDS),
+        default=DETECTOR_IDS[0],
         tooltip=(
             "mobile0.25: 1.7 MiB, quick. resnet50: 104 MiB, the published choice; better with "
             "tilted, small and covered faces."

@@ -103,8 +103,8 @@ class PortraitEnhance(io.ComfyNode):
     ) -> bool | str:
         return check_choices(
             ("scale", scale, SCALES),
-            ("detector_name", detector_name, loaders.DETECTORS),
-            ("dtype", dtype, loaders.DTYPES),
+            ("detector_name", detector_name, loaders.DETECTOR_IDS),
+            ("dtype", dtype, loaders.DTYPE_CHOICES),
             ("if_missing", if_missing, weights.IF_MISSING),
         )
 
@@ -213,8 +213,8 @@ def _activations(
 ) -> int:
     height, width = picture.size
     batch = automatic_batch(gpen, memory.MANY_FACES)
-    detecting = memory.detector_bytes(finder.name, height, width, len(picture))
-    networks = max(memory.gpen_bytes(gpen.network, batch), detecting)
+    detecting = finder.owner.activation_bytes(len(picture), height, width)
+    networks = max(gpen.owner.activation_bytes(batch), detecting)
     return networks + _frames_bytes(picture, scale)
 
 

@@ -14,7 +14,6 @@ from ..gpen_arch.faces.types import RestoredFaces
 from ..gpen_arch.portrait.restoration import (
     DEFAULT_BATCH,
     DEFAULT_GPU_BATCH,
-    FaceRestorer,
     restore_faces,
 )
 from . import frames, host, memory, tensors
@@ -120,8 +119,7 @@ def restore(
     report = host.progress_bar()
     room = memory.frames_bytes(picture.pixels[chunks[0]], memory.CROPPING_COPIES)
     parts = []
-    with host.in_use(hosted, activations=memory.gpen_bytes(hosted.network, batch) + room):
-        restorer = FaceRestorer(hosted.network)
+    with host.in_use(hosted, activations=hosted.owner.activation_bytes(batch) + room):
         device = host.working_device(room)
         for number, where in enumerate(chunks):
             pixels = picture.pixels[where]
@@ -129,7 +127,7 @@ def restore(
                 upload(pixels, device),
                 # Faces of another picture: let the core say so in its own words.
                 frames.faces_of(faces, where) if matching else faces,
-                restorer,
+                hosted.owner,
                 strength=strength,
                 batch_size=batch,
                 on_progress=host.part_of(report, number / len(chunks), (number + 1) / len(chunks)),
@@ -141,4 +139,4 @@ def restore(
 def automatic_batch(hosted: host.Hosted, faces: int) -> int:
     """How many faces share a batch: the core's own choice, where that many fit."""
     most = DEFAULT_BATCH.get(host.compute_device().type, DEFAULT_GPU_BATCH)
-    return memory.faces_that_fit(hosted.network, host.free_memory(), min(most, max(faces, 1)))
+    return memory.faces_that_fit(hosted.owner, host.free_memory(), min(most, max(faces, 1)))

@@ -13,8 +13,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.errors import InvalidOptionError
-from ..gpen_arch.portrait.upscaling import DEFAULT_HALO, Upscaler, resize_lanczos, upscale_image
-from . import host, loaders, memory, tensors, weights
+from ..gpen_arch.portrait.upscaling import Upscaler, resize_lanczos, upscale_image
+from . import host, loaders, tensors, weights
 from .sockets import check_choices, declare
 
 SCALE = 2
@@ -90,7 +90,7 @@ class BackgroundUpscale(io.ComfyNode):
     def validate_inputs(cls, model: str, dtype: str, if_missing: str) -> bool | str:
         # Any model name is accepted: see Load GPEN Model.
         return check_choices(
-            ("dtype", dtype, loaders.DTYPES), ("if_missing", if_missing, weights.IF_MISSING)
+            ("dtype", dtype, loaders.DTYPE_CHOICES), ("if_missing", if_missing, weights.IF_MISSING)
         )
 
     @classmethod
@@ -184,13 +184,10 @@ def _describe(descriptor: Any) -> Upscaler:
     return Upscaler(
         descriptor,
         descriptor.scale,
-        features=memory.SPANDREL_FEATURES,
         device=host.compute_device(),
         dtype=dtype,
     )
 
 
 def _activations(upscaler: Upscaler, tile: int) -> int:
-    itemsize = upscaler.dtype.itemsize
-    side = tile or upscaler.automatic_tile()
-    return memory.upscaler_bytes(upscaler.scale, upscaler.features, side, DEFAULT_HALO, itemsize)
+    return upscaler.activation_bytes(tile or upscaler.automatic_tile())

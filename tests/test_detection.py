@@ -6,8 +6,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -24,15 +24,14 @@ from gpen_arch.errors import (
     WeightsNotFoundError,
 )
 from gpen_arch.faces.detection import (
-    build_network,
     detect_faces,
-    load_detector,
-    prepare_network,
-    recognise_detector,
 )
-from gpen_arch.faces.retinaface import RetinaFaceDetector, prior_boxes
+from gpen_arch.faces.detectors import load_detector
+from gpen_arch.faces.retinaface import RetinaFaceDetector, folded, prior_boxes
 from gpen_arch.faces.types import Face
 from gpen_arch.loading import read_state_dict
+from gpen_arch.networks import Architecture, Shapes
+from gpen_arch.networks.retinaface import MOBILENET, RESNET50
 
 WEIGHTS = Path("weights") / "detection_mobilenet0.25_Final.pth"
 PICTURES = ("astronaut_512.jpg", "astronaut_lowres_128.jpg", "grace_hopper.jpg", "group_7.jpg")
@@ -93,7 +92,7 @@ def test_chunks_change_nothing(
 ) -> None:
     batch = picture(assets, "astronaut_lowres_128.jpg").repeat(3, 1, 1, 1)
     whole = detector(batch)
-    monkeypatch.setattr("gpen_arch.faces.retinaface._PIXELS_PER_PASS", 2 * 128 * 128)
+    monkeypatch.setattr("gpen_arch.faces.detection._PIXELS_PER_PASS", 2 * 128 * 128)
     calls: list[tuple[int, int]] = []
     parts = detector(batch, on_progress=lambda *call: calls.append(call))
     assert calls == [(0, 3), (2, 3), (3, 3)]
@@ -169,7 +168,7 @@ def test_priors_equal_facexlibs() -> None:
 
 
 def test_priors_are_cached_and_the_cache_is_bounded(detector: RetinaFaceDetector) -> None:
-    fresh = RetinaFaceDetector(detector.network, detector.device, detector.dtype)
+    fresh = replace(detector, _priors={})
     for width in range(32, 64, 2):
         fresh(torch.zeros(1, 3, 32, width))
     assert len(fresh._priors) == 8
@@ -178,10 +177,15 @@ def test_priors_are_cached_and_the_cache_is_bounded(detector: RetinaFaceDetector
     assert fresh._priors[(32, 62)] is cached
 
 
-@pytest.mark.parametrize("name", ["mobile0.25", "resnet50"])
-def test_a_prepared_network_is_the_same_function(name: Literal["mobile0.25", "resnet50"]) -> None:
+def empty_network(architecture: Architecture) -> torch.nn.Module:
+    with torch.device("meta"):
+        return architecture.build(Shapes({}, architecture.label))
+
+
+@pytest.mark.parametrize("architecture", [MOBILENET, RESNET50], ids=lambda each: each.label)
+def test_a_folded_network_is_the_same_function(architecture: Architecture) -> None:
     """With statistics as of trained batch norms, at even and odd sizes, and in a batch."""
-    plain = build_network(name).to_empty(device="cpu").eval()
+    plain = empty_network(architecture).to_empty(device="cpu").eval()
     generator = torch.Generator().manual_seed(5)
     for key, tensor in plain.state_dict().items():
         if key.endswith("num_batches_tracked"):
@@ -191,7 +195,7 @@ def test_a_prepared_network_is_the_same_function(name: Literal["mobile0.25", "re
         else:
             tensor.normal_(0, tensor[0].numel() ** -0.5, generator=generator)
     weights = {key: tensor.clone() for key, tensor in plain.state_dict().items()}
-    prepared = prepare_network(plain)
+    prepared = folded(plain)
     for size in ((1, 64, 96), (2, 37, 53)):
         x = torch.randn(size[0], 3, *size[1:], generator=generator)
         for actual, expected in zip(prepared(x), plain(x), strict=True):
@@ -243,13 +247,12 @@ def test_options_out_of_range(detector: RetinaFaceDetector) -> None:
 
 
 def test_resnet50_loads_from_its_keys() -> None:
-    shapes = build_network("resnet50").state_dict()
+    shapes = empty_network(RESNET50).state_dict()
     state = {
         key: torch.zeros(value.shape, dtype=value.dtype)
         for key, value in shapes.items()
         if not key.endswith("num_batches_tracked")
     }
-    assert recognise_detector(state) == "resnet50"
     detector = load_detector("retinaface_resnet50", weights=state)
     # All zero: every prior scores one half.
     faces = detector(torch.zeros(1, 3, 40, 64), confidence=0.4)[0]
@@ -269,19 +272,21 @@ def test_weights_that_do_not_fit(assets: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFoundError):
         load_detector(tmp_path / "absent.pth")
     short = dict(list(state.items())[:-1])
-    with pytest.raises(WeightsMismatchError, match="1 missing"):
+    with pytest.raises(WeightsMismatchError, match="missing 1"):
         load_detector("retinaface_mobile0.25", weights=short)
-    with pytest.raises(WeightsMismatchError, match="1 unknown"):
+    with pytest.raises(WeightsMismatchError, match="unknown 1"):
         load_detector("retinaface_mobile0.25", weights={**state, "extra": torch.zeros(1)})
     state["LandmarkHead.2.conv1x1.bias"] = torch.zeros(3)
-    with pytest.raises(WeightsMismatchError, match="1 of another shape"):
+    with pytest.raises(WeightsMismatchError, match="misshapen 1"):
         load_detector("retinaface_mobile0.25", weights=state)
 
 
-def test_facexlib_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_facexlib_is_named_when_it_is_missing(
+    assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "facexlib.detection.retinaface", None)
     with pytest.raises(MissingDependencyError, match="facexlib"):
-        build_network("mobile0.25")
+        load_detector("retinaface_mobile0.25", weights=read_state_dict(assets / WEIGHTS))
 
 
 def test_importing_does_not_load_facexlib() -> None:

@@ -29,7 +29,6 @@ from gpen_arch.evaluation.evaluator import (
     available_metrics,
     evaluate,
 )
-from gpen_arch.evaluation.identity import identity_crop
 from gpen_arch.evaluation.metrics import (
     PSNR_CEILING,
     FrechetDistance,
@@ -40,6 +39,7 @@ from gpen_arch.evaluation.metrics import (
 from gpen_arch.evaluation.report import format_table, to_json
 from gpen_arch.evaluation.sheet import contact_sheet, rank_faces
 from gpen_arch.evaluation.trials import match_folders
+from gpen_arch.faces import identity_crop
 from gpen_arch.images import write_image
 
 SIZE = 64

@@ -32,6 +32,7 @@ from gpen_arch.faces.geometry import (
     warp_crops,
 )
 from gpen_arch.faces.types import Face, FaceSet
+from gpen_arch.networks.templates import ARCFACE, FFHQ, GPEN, TEMPLATES
 
 SIZES = (112, 256, 512, 1024, 2048)
 coordinate = st.floats(-4000, 4000, allow_nan=False)
@@ -58,7 +59,28 @@ def alignment(golden: Callable[[str], Path]) -> dict:
 def test_templates_are_the_published_ones(alignment: dict) -> None:
     for size, points in alignment["template"].items():
         expected = torch.tensor(points, dtype=torch.float64)
-        torch.testing.assert_close(face_template(int(size)), expected, atol=1e-9, rtol=0)
+        # At 112 the published function leaves the padding away: that is ArcFace's template.
+        found = face_template(int(size), ARCFACE if size == "112" else GPEN)
+        torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+
+
+def test_the_template_of_ffhq_is_facexlibs() -> None:
+    expected = [
+        [192.98138, 239.94708],
+        [318.90277, 240.1936],
+        [256.63416, 314.01935],
+        [201.26117, 371.41043],
+        [313.08905, 371.15118],
+    ]
+    torch.testing.assert_close(face_template(512, FFHQ), torch.tensor(expected).double())
+    torch.testing.assert_close(face_template(256, FFHQ), torch.tensor(expected).double() / 2)
+
+
+def test_a_template_means_the_same_at_every_size() -> None:
+    for template in TEMPLATES.values():
+        for size in (111, 112, 113):
+            points = face_template(size, template)
+            torch.testing.assert_close(points / size, face_template(100, template) / 100)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -70,7 +92,7 @@ def test_transforms_are_the_published_ones(alignment: dict, size: int) -> None:
     assert len(cases) == 40
     marks = torch.tensor([case["landmarks"] for case in cases], dtype=torch.float64)
     faces = [make_face(points) for points in marks]
-    to_crop = align_transforms(faces, size)
+    to_crop = align_transforms(faces, size, ARCFACE if size == 112 else GPEN)
     # The published code calculates in float32: its own error grows with the crop, past 1e-3 px
     # of the crop at 1024, and stays the same on the picture.
     tolerance = 1e-3 * max(1, size / 512)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from gpen_arch.device.choice import cpu_has_bf16, cpu_has_matrix_unit, resolve_dtype
 from gpen_arch.device.transfer import Collector, upload
-from gpen_arch.errors import InvalidOptionError, UnsupportedModelError
+from gpen_arch.errors import InvalidOptionError
 from gpen_arch.inference import prepare_for_inference
 from gpen_arch.inference.convolutions import PhasedUpsamplingConv, UpsamplingConv
 from gpen_arch.inference.half import bounded_style, bounded_weight
@@ -244,9 +244,14 @@ def test_bounded_weights_and_styles_restore_the_originals() -> None:
     assert bounded.abs().max() <= 1
 
 
-def test_other_networks_are_refused() -> None:
-    with pytest.raises(UnsupportedModelError, match="expected a GPEN or an RRDBNet, found a Conv"):
-        prepare_for_inference(nn.Conv2d(3, 3, 3))
+def test_a_network_without_a_faster_form_is_taken_as_it_is() -> None:
+    network, x = nn.Conv2d(3, 3, 3), torch.rand(1, 3, 8, 8)
+    prepared = prepare_for_inference(network)
+    assert torch.equal(prepared(x), network(x))
+    half = prepare_for_inference(network, torch.bfloat16)
+    assert half(x).dtype is torch.bfloat16
+    assert network.weight.dtype is torch.float32
+    assert half.activation_bytes(1, 8, 8) > 0
 
 
 def test_dtype_names() -> None:

@@ -92,11 +92,11 @@ def test_loaded_networks_are_ready_to_use() -> None:
 def test_a_network_in_the_wrong_place_is_named() -> None:
     discriminator = Discriminator(DiscriminatorConfig(64, 1, 1 / 64)).state_dict()
     upscaler = RRDBNet(RRDBNetConfig(2, 4, 1, 4)).state_dict()
-    with pytest.raises(UnsupportedModelError, match="expected a RRDBNet, found a GPEN generator"):
+    with pytest.raises(UnsupportedModelError, match="as upscaler: RRDBNet; found: GPEN generator"):
         load_upscaler(gpen_state())
-    with pytest.raises(UnsupportedModelError, match="expected a GPEN generator, found a RRDBNet"):
+    with pytest.raises(UnsupportedModelError, match="as restorer: GPEN generator; found: RRDBNet"):
         load_gpen(upscaler)
-    with pytest.raises(UnsupportedModelError, match="found a GPEN discriminator"):
+    with pytest.raises(UnsupportedModelError, match="found: GPEN discriminator"):
         load_gpen(discriminator)
     assert isinstance(load_discriminator(discriminator), Discriminator)
 

@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpen_arch.errors import ManifestError, WeightsNotFoundError
+from gpen_arch.faces import DETECTORS
+from gpen_arch.networks import ARCHITECTURES
 from gpen_arch.weights.manifest import load_manifest, manifest_path, parse_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = ("manifest", "schema", "addresses", "text")
+MODULES = ("manifest", "schema", "addresses", "printable")
 
 GOOD: dict[str, Any] = {
     "version": 1,
@@ -118,7 +120,7 @@ def test_unknown_id_suggests_the_nearest():
         ("file", "one.exe", "bare file name"),
         ("aliases", "uno.pth", "a list"),
         ("aliases", [7], "bare file name"),
-        ("network", "unet", "one of arcface"),
+        ("network", "", "a text"),
         ("role", "magic", "one of colourisation"),
         ("folder", "checkpoints", "one of facedetection"),
         ("evidence", "rumour", "one of 1"),
@@ -307,3 +309,19 @@ def test_checkout_uses_the_file_at_the_root():
         ROOT / "weights_manifest.json",
         ROOT / "gpen_arch" / "weights_manifest.json",
     )
+
+
+def test_every_network_of_the_manifest_has_its_record() -> None:
+    known = {each.id for each in (*ARCHITECTURES, *(kind.architecture for kind in DETECTORS))}
+    assert {entry.network for entry in load_manifest().entries} <= known
+    assert {kind.id for kind in DETECTORS} == {
+        entry.id for entry in load_manifest().by_role("detection")
+    }
+
+
+@pytest.mark.parametrize("limits", [[1, 0], [0], ["0", "1"], "01", [False, True]])
+def test_an_odd_input_range_is_named(limits: object) -> None:
+    document = json.loads(manifest_path().read_text(encoding="utf-8"))
+    document["weights"][0]["input_range"] = limits
+    with pytest.raises(ManifestError, match="input_range"):
+        parse_manifest(document)

@@ -206,42 +206,44 @@ def test_gpen_keeps_to_its_memory_figure(
     matrix_unit: bool,
 ) -> None:
     """On a CPU with a matrix unit, and on one without, which convolves in another way."""
-    precision = part(pack, "gpen_arch.inference.half")
-    monkeypatch.setattr(precision, "_cpu_has", lambda probe: matrix_unit)
-    memory, networks = part(pack, "nodes.memory"), part(pack, "gpen_arch.networks")
+    choice = part(pack, "gpen_arch.device.choice")
+    monkeypatch.setattr(choice, "_cpu_has", lambda probe: matrix_unit)
+    networks = part(pack, "gpen_arch.networks")
     config = networks.GPENConfig(128, 64, n_mlp=2, channel_multiplier=1, narrow=0.25)
     network = part(pack, "gpen_arch.inference").prepare_for_inference(networks.GPEN(config), dtype)
     measured = peak_bytes(network, torch.rand(faces, 3, 128, 128))
-    figure = memory.gpen_bytes(network, faces)
+    restorer = part(pack, "gpen_arch.portrait.restoration").FaceRestorer(network)
+    figure = restorer.activation_bytes(faces)
     assert measured <= figure <= 2.5 * measured
 
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_upscalers_keep_to_their_memory_figure(pack: ModuleType, scale: int) -> None:
-    memory, networks = part(pack, "nodes.memory"), part(pack, "gpen_arch.networks")
+    networks = part(pack, "gpen_arch.networks")
     plain = networks.RRDBNet(networks.RRDBNetConfig(scale, 32, 1, 32))
     network = part(pack, "gpen_arch.inference").prepare_for_inference(plain, torch.float32)
     measured = peak_bytes(network, torch.rand(1, 3, 96, 96))
-    figure = memory.upscaler_bytes(scale, 32, tile=32, halo=32, itemsize=4)
+    upscaler = part(pack, "gpen_arch.portrait.upscaling").Upscaler.of(network)
+    figure = upscaler.activation_bytes(tile=32, halo=32)
     assert measured <= figure <= 2 * measured
 
 
 def test_detectors_keep_to_their_memory_figure(pack: ModuleType) -> None:
-    memory, detection = part(pack, "nodes.memory"), part(pack, "gpen_arch.faces.detection")
-    for name, kind in (
-        ("retinaface_mobile0.25", "mobile0.25"),
-        ("retinaface_resnet50", "resnet50"),
-    ):
-        network = detection.build_network(kind).to_empty(device="cpu").eval()
+    for kind in part(pack, "gpen_arch.faces").DETECTORS:
+        with torch.device("meta"):
+            shapes = part(pack, "gpen_arch.networks").Shapes({}, "RetinaFace")
+            network = kind.architecture.build(shapes)
+        network = network.to_empty(device="cpu").eval()
         measured = peak_bytes(network, torch.rand(1, 3, 128, 160))
-        assert measured <= memory.detector_bytes(name, 128, 160, 1) <= 1.5 * measured
+        figure = kind.architecture.activation_bytes(network, (1, 128, 160), 4)
+        assert measured <= figure <= 1.5 * measured
 
 
 def test_batches_fit_what_is_free(pack: ModuleType) -> None:
     memory, networks = part(pack, "nodes.memory"), part(pack, "gpen_arch.networks")
     config = networks.GPENConfig(64, 32, n_mlp=2, channel_multiplier=1, narrow=0.125)
-    network = part(pack, "gpen_arch.inference").prepare_for_inference(networks.GPEN(config))
-    one = memory.gpen_bytes(network, 1)
-    assert memory.faces_that_fit(network, 0, 8) == 1
-    assert memory.faces_that_fit(network, 5 * one, 8) == 4
-    assert memory.faces_that_fit(network, 10**12, 8) == 8
+    restorer = part(pack, "gpen_arch.portrait.restoration").FaceRestorer(networks.GPEN(config))
+    one = restorer.activation_bytes(1)
+    assert memory.faces_that_fit(restorer, 0, 8) == 1
+    assert memory.faces_that_fit(restorer, 5 * one, 8) == 4
+    assert memory.faces_that_fit(restorer, 10**12, 8) == 8

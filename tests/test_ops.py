@@ -54,7 +54,7 @@ def test_modulating_activations_equals_modulating_weights(demodulate: bool, upsa
     down=st.integers(1, 3),
     before=st.integers(-2, 4),
     after=st.integers(-2, 4),
-    height=st.integers(6, 9),
+    height=st.integers(7, 9),  # less, and cropping leaves less than the kernel
 )
 @settings(max_examples=40, deadline=None)
 def test_upfirdn2d_equals_its_definition(

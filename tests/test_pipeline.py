@@ -109,7 +109,7 @@ def test_every_face_is_reported_with_what_was_done() -> None:
 
 
 def test_a_gate_leaves_faces_with_its_reason() -> None:
-    def refuse_all(restored: RestoredFaces) -> RestoredFaces:
+    def refuse_all(images: Tensor, restored: RestoredFaces) -> RestoredFaces:
         keep = torch.zeros(len(restored), dtype=torch.bool)
         return restored.keep(keep, ["another person"] * len(restored))
 

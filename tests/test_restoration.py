@@ -42,7 +42,7 @@ def test_the_network_sees_the_published_range() -> None:
     assert network.batches[0][:, 0, 0, 0].tolist() == [-1.0, 0.0, 1.0]
     assert torch.equal(result, crops)
     unit = Recorder()
-    FaceRestorer(unit, size=16, input_range="unit")(crops, batch_size=3)
+    FaceRestorer(unit, size=16, input_range=(0, 1))(crops, batch_size=3)
     assert unit.batches[0][:, 0, 0, 0].tolist() == [0.0, 0.5, 1.0]
 
 
@@ -150,10 +150,10 @@ def test_wrong_options_and_crops() -> None:
     restorer = FaceRestorer(Recorder(), size=8)
     with pytest.raises(InvalidOptionError, match="faces per batch"):
         restorer(torch.rand(1, 3, 8, 8), batch_size=-1)
-    with pytest.raises(InvalidOptionError, match=r"config\.img_resolution, or a size"):
+    with pytest.raises(InvalidOptionError, match="and its size"):
         FaceRestorer(Recorder())
     with pytest.raises(InvalidOptionError, match="input_range"):
-        FaceRestorer(Recorder(), size=8, input_range="bytes")
+        FaceRestorer(Recorder(), size=8, input_range=(1, 0))
     with pytest.raises(InvalidOptionError, match="strength"):
         restore_faces(torch.rand(1, 3, 8, 8), FaceSet((), (8, 8)), restorer, strength=1.5)
     with pytest.raises(InvalidImageError, match="face crops"):

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from ..faces import Face, FaceDetector, FaceSet, align_faces, detect_faces, paste_faces
-from ..faces.detection import build_network, prepare_network
+from ..faces.detection import NetworkDetector
 from ..faces.geometry import face_template
-from ..faces.retinaface import RetinaFaceDetector
+from ..faces.retinaface import retinaface
 from ..faces.types import RestoredFaces
 from ..inference import prepare_for_inference
 from ..networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
+from ..networks.retinaface import RESNET50, build_retinaface
 from ..portrait.pipeline import PortraitPipeline
 from ..portrait.restoration import FaceRestorer, restore_faces
 from .ceiling import ceiling_call, convolutions_of
@@ -45,7 +46,7 @@ class Setting:
     compiled: bool = False
     runs: int = 5
     peers: tuple[str, ...] = ()
-    detector: RetinaFaceDetector | None = None
+    detector: NetworkDetector | None = None
 
     def measure(
         self, calls: dict[str, Callable[[], object]], runs: int | None = None
@@ -81,18 +82,19 @@ def random_upscaler(device: torch.device) -> RRDBNet:
     return RRDBNet(RRDBNetConfig(scale=2)).eval().requires_grad_(False).to(device)
 
 
-def random_detector(setting: Setting) -> RetinaFaceDetector:
+def random_detector(setting: Setting) -> NetworkDetector:
     """The detector of the setting, or a random RetinaFace ResNet-50 that sees no face."""
     if setting.detector is not None:
         return setting.detector
-    network = build_network("resnet50").to_empty(device="cpu")
+    with torch.device("meta"):
+        network = build_retinaface("resnet50")
+    network = network.to_empty(device="cpu")
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point():
             tensor.normal_(0.0, 0.01).abs_()
         if name.startswith("ClassHead"):
             tensor.zero_()  # a score of one half everywhere
-    network = prepare_network(network).to(setting.device)
-    return RetinaFaceDetector(network, setting.device, torch.float32)
+    return retinaface(network, RESNET50, setting.device, torch.float32)
 
 
 def benchmark_gpen(setting: Setting) -> Iterator[Row]:

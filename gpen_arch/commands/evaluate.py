@@ -112,12 +112,12 @@ def _model_trials(
     from ..data.dataset import FaceDataset
     from ..degradation.recipes import load_recipe
     from ..evaluation.trials import RestorationTrials
-    from ..loading import load_gpen
+    from ..loading import load_for
     from ..portrait.restoration import FaceRestorer
     from ..weights.locate import find_weight
 
-    network = load_gpen(find_weight(arguments.model, arguments.weights_dir), device)
-    restorer = FaceRestorer(network)
+    loaded = load_for("restorer", find_weight(arguments.model, arguments.weights_dir), device)
+    restorer = FaceRestorer(loaded.network)
     size = arguments.size or restorer.size
     recipe = load_recipe(arguments.recipe).without_augmentation()
     with progress_bar("check", "face") as on_progress:

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..device.choice import resolve_device, resolve_dtype
+from ..device.choice import DTYPE_CHOICES, resolve_device, resolve_dtype
 from ..errors import WeightsNotFoundError
-from ..faces import FaceDetector, load_detector
+from ..faces import DETECTORS, FaceDetector, load_detector
 from ..inference import prepare_for_inference
-from ..loading import load_gpen, load_upscaler
+from ..loading import load_for
 from ..portrait.restoration import FaceRestorer
 from ..weights import find_weight, load_manifest, user_cache_folder
 from .weights import announce, fetch_with_bar
@@ -22,8 +22,6 @@ from .weights import announce, fetch_with_bar
 DEFAULT_MODEL = "GPEN-BFR-512"
 DEFAULT_DETECTOR = "retinaface_resnet50"
 DEFAULT_UPSCALER = "realesrnet_x2"
-DETECTORS = ("retinaface_resnet50", "retinaface_mobile0.25")
-DTYPES = ("auto", "fp32", "fp16", "bf16")
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         "--detector",
         default=DEFAULT_DETECTOR,
         metavar="NAME|FILE",
-        help=f"{' or '.join(DETECTORS)} ({DEFAULT_DETECTOR})",
+        help=f"{' or '.join(kind.id for kind in DETECTORS)} ({DEFAULT_DETECTOR})",
     )
     group.add_argument(
         "--weights-dir",
@@ -61,7 +59,7 @@ def add_model_arguments(parser: ArgumentParser) -> None:
     )
     group.add_argument("--offline", action="store_true", help="never fetch anything")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps ... (auto)")
-    group.add_argument("--dtype", default="auto", choices=DTYPES, help="precision (auto)")
+    group.add_argument("--dtype", default="auto", choices=DTYPE_CHOICES, help="precision (auto)")
     group.add_argument(
         "--compile",
         action="store_true",
@@ -79,11 +77,14 @@ def load_models(args: Namespace, *, background: bool, detector: bool) -> Models:
     """
     device = resolve_device(args.device)
     dtype = resolve_dtype(device, args.dtype)
-    gpen = load_gpen(_obtain(args.model, args))
-    prepared = prepare_for_inference(gpen, dtype, device=device, compiled=args.compile)
+    network = load_for("restorer", _obtain(args.model, args)).network
+    prepared = prepare_for_inference(network, dtype, device=device, compiled=args.compile)
+    entry = load_manifest().find(args.model)
     return Models(
         device=device,
-        restorer=FaceRestorer(prepared.to(device)),
+        restorer=FaceRestorer(
+            prepared.to(device), input_range=None if entry is None else entry.input_range
+        ),
         detector=_load_detector(args, device) if detector else None,
         upscaler=_load_upscaler(args, device, dtype) if background and detector else None,
     )
@@ -97,9 +98,8 @@ def _load_upscaler(args: Namespace, device: torch.device, dtype: torch.dtype) ->
     if args.background == "lanczos":
         return None
     name = DEFAULT_UPSCALER if args.background == "realesrnet" else args.background
-    return prepare_for_inference(load_upscaler(_obtain(name, args)), dtype, device=device).to(
-        device
-    )
+    network = load_for("upscaler", _obtain(name, args)).network
+    return prepare_for_inference(network, dtype, device=device).to(device)
 
 
 def _obtain(name: str, args: Namespace) -> Path:

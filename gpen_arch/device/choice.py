@@ -7,6 +7,7 @@ import torch
 from ..errors import InvalidOptionError
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPE_CHOICES = ("auto", *DTYPES)
 
 
 def resolve_dtype(device: torch.device | str, requested: str = "auto") -> torch.dtype:

@@ -1,7 +1,9 @@
 """Finding faces, cutting them out upright, choosing among them, and putting them back."""
 
 from .compositing import paste_crops, paste_faces
-from .detection import FaceDetector, detect_faces, load_detector
+from .detection import FaceDetector, NetworkDetector, detect_faces
+from .detectors import DETECTORS, DetectorKind, load_detector
+from .gates import Gate, IdentityGate, QualityGate
 from .geometry import (
     align_faces,
     align_transforms,
@@ -24,21 +26,27 @@ from .masks import (
     small_faces,
     soften,
 )
-from .quality import passes_identity, passes_quality
+from .recognition import identity_crop, recognition_crops
 from .retinaface import RetinaFaceDetector
 from .selection import ORDERS, Order, parse_indices, select_faces
 from .types import BBox, Face, FaceSet, Landmarks, Point
 
 __all__ = [
+    "DETECTORS",
     "ORDERS",
     "PUBLISHED_FEATHER",
     "BBox",
+    "DetectorKind",
     "Face",
     "FaceDetector",
     "FaceSet",
+    "Gate",
+    "IdentityGate",
     "Landmarks",
+    "NetworkDetector",
     "Order",
     "Point",
+    "QualityGate",
     "RetinaFaceDetector",
     "align_faces",
     "align_transforms",
@@ -46,14 +54,14 @@ __all__ = [
     "box_mask",
     "detect_faces",
     "face_template",
+    "identity_crop",
     "invert_affine",
     "load_detector",
     "parse_indices",
     "parsing_mask",
-    "passes_identity",
-    "passes_quality",
     "paste_crops",
     "paste_faces",
+    "recognition_crops",
     "rescale_transforms",
     "resize_masks",
     "scale_face",

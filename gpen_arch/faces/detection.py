@@ -1,35 +1,24 @@
-"""Finding faces, and loading what finds them: RetinaFace, its network as facexlib builds it."""
+"""Finding faces, whatever finds them."""
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import (
-    InvalidOptionError,
-    MissingDependencyError,
-    UnsupportedModelError,
-    WeightsMismatchError,
-    WeightsNotFoundError,
-)
+from ..errors import InvalidImageError, InvalidOptionError
 from ..progress import ProgressCallback, ignore_progress
-from .retinaface import RetinaFaceDetector, check_request, frames_per_pass
+from .sampling import check_images
 from .types import Face, FaceSet
 
-NetworkName = Literal["mobile0.25", "resnet50"]
-DETECTORS: dict[str, NetworkName] = {
-    "retinaface_resnet50": "resnet50",
-    "retinaface_mobile0.25": "mobile0.25",
-}
-
 _SHRUNK_SHARE = 2 / 3  # published: over 1500 -> 1000
+_PIXELS_PER_PASS = 1 << 22  # bounds the memory of one pass of any detector
+
+Self = TypeVar("Self", bound="NetworkDetector")
 
 
 class FaceDetector(Protocol):
@@ -50,6 +39,38 @@ class FaceDetector(Protocol):
         ...
 
 
+class NetworkDetector(FaceDetector, Protocol):
+    """A detector around a network, which can be moved and tells what it needs."""
+
+    @property
+    def network(self) -> nn.Module: ...
+
+    def to(self: Self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
+        """The same network, moved, in a detector of that device and dtype."""
+        ...
+
+    def activation_bytes(self, frames: int, height: int, width: int) -> int:
+        """Bytes of all tensors alive at once while it searches so many pictures."""
+        ...
+
+
+def frames_per_pass(size: Sequence[int]) -> int:
+    """How many pictures of ``size`` (height, width) go through a detector at once."""
+    return max(1, _PIXELS_PER_PASS // (size[0] * size[1]))
+
+
+def check_request(images: Tensor, confidence: float) -> None:
+    """Raise unless these are RGB pictures and a confidence to look for faces with."""
+    check_images(images)
+    if images.shape[1] != 3:
+        raise InvalidImageError(
+            f"expected RGB pictures (B, 3, H, W), found {tuple(images.shape)}; convert gray and "
+            "drop alpha first"
+        )
+    if not 0 <= confidence <= 1:
+        raise InvalidOptionError(f"expected a confidence in 0..1, found {confidence}")
+
+
 def detect_faces(
     images: Tensor,
     detector: FaceDetector,
@@ -59,11 +80,11 @@ def detect_faces(
     min_size: float = 0,
     on_progress: ProgressCallback = ignore_progress,
 ) -> FaceSet:
-    """Finds the faces of pictures.
+    """Find the faces of pictures.
 
     Args:
         images: (B, 3, H, W), RGB 0..1.
-        detector: e.g. what :func:`load_detector` returns.
+        detector: e.g. what :func:`~gpen_arch.load_detector` returns.
         confidence: faces must score above it.
         max_side: pictures whose longer side exceeds it are searched at two thirds of it
             (published: over 1500 -> 1000); None searches at full size.
@@ -94,121 +115,6 @@ def detect_faces(
     faces = [_enlarge(face, width / size[1], height / size[0]) for face in faces]
     chosen = tuple(face for face in faces if face.size >= min_size)
     return FaceSet(chosen, image_size=(height, width), frames=len(images))
-
-
-def load_detector(
-    name_or_path: str | os.PathLike[str],
-    *,
-    weights: str | os.PathLike[str] | Mapping[str, Tensor] | None = None,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> RetinaFaceDetector:
-    """A RetinaFace detector from its checkpoint; nothing is ever downloaded.
-
-    Args:
-        name_or_path: ``retinaface_resnet50`` or ``retinaface_mobile0.25`` together with
-            ``weights``, or the path of a checkpoint of either: its keys say which it is.
-        weights: a checkpoint's path or its tensors by name.
-        device: where the network runs.
-        dtype: what it calculates in.
-
-    Raises:
-        WeightsNotFoundError: a name without weights, or no such file.
-        CorruptWeightsError: the file cannot be read safely, or holds other than plain numbers.
-        UnsupportedModelError: the tensors are not those of a RetinaFace.
-        WeightsMismatchError: they are of another one than asked for, or incomplete.
-        MissingDependencyError: facexlib, or the torchvision that it needs, does not import.
-    """
-    name = str(name_or_path)
-    if weights is None:
-        if name in DETECTORS:
-            raise WeightsNotFoundError(
-                f"expected a checkpoint for {name}, found none; pass weights=PATH"
-            )
-        weights = name_or_path
-    from ..loading import read_state_dict, unwrap_state_dict  # here: detection needs no networks
-
-    if isinstance(weights, Mapping):
-        state = unwrap_state_dict(weights, "the state dict")
-    else:
-        state = read_state_dict(weights)
-    found = recognise_detector(state)
-    if DETECTORS.get(name, found) != found:
-        raise WeightsMismatchError(
-            f"expected weights of {name}, found those of retinaface_{found}; "
-            f"ask for retinaface_{found} or give the other file"
-        )
-    network = build_network(found)
-    _load_strictly(network, state, f"retinaface_{found}")
-    device = torch.device(device)
-    return RetinaFaceDetector(prepare_network(network).to(device, dtype), device, dtype)
-
-
-def recognise_detector(state: Mapping[str, Tensor]) -> NetworkName:
-    """Which RetinaFace a checkpoint's keys belong to.
-
-    Raises:
-        UnsupportedModelError: none.
-    """
-    if "ClassHead.0.conv1x1.weight" in state:
-        if "body.stage1.0.0.weight" in state:
-            return "mobile0.25"
-        if "body.layer1.0.conv1.weight" in state:
-            return "resnet50"
-    raise UnsupportedModelError(
-        "expected a RetinaFace detector (mobile0.25 or resnet50), found tensors named "
-        f"{', '.join(list(state)[:3]) or 'nothing'}; use a detection_*_Final.pth of facexlib"
-    )
-
-
-def build_network(name: NetworkName) -> nn.Module:
-    """facexlib's RetinaFace without weights (on the meta device: no initialisation, no download).
-
-    Raises:
-        MissingDependencyError: facexlib or its torchvision does not import.
-    """
-    try:
-        from facexlib.detection.retinaface import RetinaFace
-    except (ImportError, RuntimeError) as error:
-        # RuntimeError: a torchvision built for another torch fails while it registers operators.
-        raise MissingDependencyError(
-            "face detection needs facexlib and a torchvision that fits this torch, found: "
-            f"{error}; try: pip install facexlib, and install torch and torchvision together"
-        ) from error
-    with warnings.catch_warnings(), torch.device("meta"):
-        warnings.simplefilter("ignore")  # facexlib uses torchvision's old argument names
-        return RetinaFace(network_name=name, device="meta").requires_grad_(False)
-
-
-def prepare_network(network: nn.Module) -> nn.Module:
-    """A detector's network for inference: batch norms folded into convolutions, channels-last.
-
-    The same function up to rounding, in half the time (mobile0.25 on a CPU). The network that is
-    given stays as it is.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own modules warn of each other
-        from torch.fx.experimental.optimization import fuse  # only here: slow to import
-
-    return fuse(network.eval()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _load_strictly(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    expected = network.state_dict()
-    # Counters of training steps, which old files lack and nothing here reads.
-    counters = {key: torch.tensor(0) for key in expected if key.endswith("num_batches_tracked")}
-    state = counters | dict(state)
-    missing = [key for key in expected if key not in state]
-    surplus = [key for key in state if key not in expected]
-    shapes = [key for key in expected if key in state and state[key].shape != expected[key].shape]
-    if missing or surplus or shapes:
-        odd = (missing + surplus + shapes)[0]
-        raise WeightsMismatchError(
-            f"expected exactly the tensors of {name}, found {len(missing)} missing, "
-            f"{len(surplus)} unknown and {len(shapes)} of another shape (first: {odd}); "
-            "fetch the file again"
-        )
-    network.load_state_dict(state, strict=True, assign=True)
 
 
 def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InvalidFacesError, InvalidOptionError
+from ..networks.templates import GPEN, Template
 from .affine import (
     apply_affine,
     invert_affine,
@@ -46,29 +47,16 @@ __all__ = [
     "warp_crops",
 ]
 
-# Five points (eyes, nose, mouth corners) in the 96x112 frame of the published system.
-_TEMPLATE_96X112 = (
-    (30.29459953, 51.69630051),
-    (65.53179932, 51.50139999),
-    (48.02519989, 71.73660278),
-    (33.54930115, 92.3655014),
-    (62.72990036, 92.20410156),
-)
-_BARE_SIZE = 112  # the frame made square, without padding: what face recognition takes
-_PADDING = 28  # 0.25 of the square frame, on each side
-
 # Below these, five points do not say where a face is and how it is turned.
 _MIN_SPREAD = 0.25  # root mean square distance to their centre, pixels
 _MIN_FLATNESS = 1e-4  # smaller over larger extent of the point cloud: 0 is a straight line
 _MIN_LIKENESS = 0.1  # correlation with the template: 1 is the template itself, turned and scaled
 _MAX_COORDINATE = 1e7
+_LIKENESS_SIZE = 112  # any size would do: likeness does not depend on scale
 
 
-def face_template(size: int) -> Tensor:
-    """The five template points in a crop of ``size`` pixels: (5, 2), float64.
-
-    Published construction: the 96x112 frame widened to 112x112, padded by a quarter on each side
-    (168x168), scaled to ``size``. At 112 it is the bare 112x112 frame, as published.
+def face_template(size: int, template: Template = GPEN) -> Tensor:
+    """The template's five points in a crop of ``size`` pixels: (5, 2), float64.
 
     Raises:
         InvalidOptionError: ``size`` is not a positive whole number.
@@ -79,11 +67,7 @@ def face_template(size: int) -> Tensor:
     """
     if size != int(size) or size < 1:
         raise InvalidOptionError(f"a crop's size is a positive whole number of pixels, not {size}")
-    points = torch.tensor(_TEMPLATE_96X112, dtype=torch.float64)
-    points = points + torch.tensor([8.0, 0.0], dtype=torch.float64)
-    if size == _BARE_SIZE:
-        return points
-    return (points + _PADDING) * (size / (_BARE_SIZE + 2 * _PADDING))
+    return torch.tensor(template.points, dtype=torch.float64) * size
 
 
 def scale_face(face: Face, scale_x: float, scale_y: float | None = None) -> Face:
@@ -122,14 +106,14 @@ def usable_landmarks(face: Face) -> str | None:
     major, minor = torch.linalg.svdvals(centred).tolist()
     if minor < _MIN_FLATNESS * major:
         return "its landmarks lie on one straight line"
-    template = face_template(_BARE_SIZE)
+    template = face_template(_LIKENESS_SIZE)
     linear = similarity_transform(points[None], template)[0, :, :2]
     scale = math.hypot(*linear[:, 0].tolist())
     likeness = scale * float(centred.norm() / (template - template.mean(0)).norm())
     return None if likeness >= _MIN_LIKENESS else "its landmarks are not arranged like a face"
 
 
-def align_transforms(faces: Sequence[Face], size: int) -> Tensor:
+def align_transforms(faces: Sequence[Face], size: int, template: Template = GPEN) -> Tensor:
     """Similarity transforms image -> crop of ``size`` pixels: (N, 2, 3), float64, on the CPU.
 
     Raises:
@@ -142,7 +126,7 @@ def align_transforms(faces: Sequence[Face], size: int) -> Tensor:
                 "remove it from the selection"
             )
     marks = torch.tensor([face.landmarks for face in faces], dtype=torch.float64)
-    return similarity_transform(marks.reshape(-1, 5, 2), face_template(size))
+    return similarity_transform(marks.reshape(-1, 5, 2), face_template(size, template))
 
 
 def warp_crops(images: Tensor, frames: Tensor, transforms: Tensor, size: int) -> Tensor:
@@ -185,13 +169,16 @@ def warp_crops(images: Tensor, frames: Tensor, transforms: Tensor, size: int) ->
     return crops[torch.tensor(order, device=crops.device).argsort()]
 
 
-def align_faces(images: Tensor, faces: FaceSet, size: int) -> tuple[Tensor, Tensor]:
-    """Upright crops of faces, placed as the published system places them.
+def align_faces(
+    images: Tensor, faces: FaceSet, size: int, template: Template = GPEN
+) -> tuple[Tensor, Tensor]:
+    """Upright crops of faces, placed by a template; by default as the published system does.
 
     Args:
         images: (B, 3, H, W), the pictures that the faces were found on.
         faces: N faces of these pictures.
         size: the crops' side, e.g. 512.
+        template: where eyes, nose and mouth come to lie.
 
     Returns:
         crops (N, 3, size, size) in the pictures' dtype, and transforms (N, 2, 3) image -> crop.
@@ -205,7 +192,7 @@ def align_faces(images: Tensor, faces: FaceSet, size: int) -> tuple[Tensor, Tens
             f"the faces were found on pictures of {faces.image_size} (height, width), these are "
             f"{tuple(images.shape[-2:])}; use scale_faces first"
         )
-    transforms = align_transforms(faces.faces, size)
+    transforms = align_transforms(faces.faces, size, template)
     frames = torch.tensor([face.frame for face in faces], dtype=torch.long)
     return warp_crops(images, frames, transforms, size), transforms
 

@@ -7,16 +7,17 @@ BGR and 0..255 live in here; outside, pictures are RGB 0..1.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import InvalidImageError, InvalidOptionError
+from ..errors import InvalidImageError
+from ..networks.architecture import Architecture
 from ..ops.nms import nms
 from ..progress import ProgressCallback, ignore_progress
-from .sampling import check_images
+from .detection import check_request, frames_per_pass
 from .types import Face
 
 _MEAN_BGR = (104.0, 117.0, 123.0)
@@ -25,7 +26,6 @@ _CENTRE_VARIANCE, _SIZE_VARIANCE = 0.1, 0.2
 _IOU_THRESHOLD = 0.4
 _MOST_CANDIDATES = 5000  # of a frame, best first, before suppression; published
 _MOST_FACES = 750  # of a frame; published
-_PIXELS_PER_PASS = 1 << 22  # bounds the memory of one pass of the network
 _CACHED_SIZES = 8
 
 
@@ -38,11 +38,13 @@ class RetinaFaceDetector:
             landmarks (B, P, 10), all relative to P prior boxes.
         device: where the network is.
         dtype: what the network calculates in.
+        architecture: which RetinaFace it is.
     """
 
     network: nn.Module
     device: torch.device
     dtype: torch.dtype
+    architecture: Architecture
     _priors: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def to(
@@ -50,7 +52,13 @@ class RetinaFaceDetector:
     ) -> RetinaFaceDetector:
         """The same network, moved, in a detector of that device and dtype."""
         device, dtype = torch.device(device), dtype or self.dtype
-        return RetinaFaceDetector(self.network.to(device, dtype), device, dtype)
+        moved = self.network.to(device, dtype)
+        return RetinaFaceDetector(moved, device, dtype, self.architecture)
+
+    def activation_bytes(self, frames: int, height: int, width: int) -> int:
+        """Bytes of all tensors alive at once while it searches so many pictures."""
+        shape = (min(frames, frames_per_pass((height, width))), height, width)
+        return self.architecture.activation_bytes(self.network, shape, self.dtype.itemsize)
 
     @torch.no_grad()
     def __call__(
@@ -115,6 +123,27 @@ class RetinaFaceDetector:
         return self._priors[size]
 
 
+def retinaface(
+    network: nn.Module, architecture: Architecture, device: torch.device, dtype: torch.dtype
+) -> RetinaFaceDetector:
+    """Put a detector around a network that was just loaded."""
+    prepared = folded(network).to(device, dtype)
+    return RetinaFaceDetector(prepared, device, dtype, architecture)
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """The network for inference: batch norms folded into convolutions, channels-last.
+
+    The same function up to rounding, in half the time (mobile0.25 on a CPU). The network that is
+    given stays as it is.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own modules warn of each other
+        from torch.fx.experimental.optimization import fuse  # only here: slow to import
+
+    return fuse(network.eval()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def prior_boxes(size: tuple[int, int]) -> Tensor:
     """RetinaFace's prior boxes of a picture (height, width), in pixels.
 
@@ -132,23 +161,6 @@ def prior_boxes(size: tuple[int, int]) -> Tensor:
         )
         levels.append(torch.stack((x, y, side, side), -1).flatten(0, 2))
     return torch.cat(levels)
-
-
-def frames_per_pass(size: Sequence[int]) -> int:
-    """How many pictures of ``size`` (height, width) go through a detector at once."""
-    return max(1, _PIXELS_PER_PASS // (size[0] * size[1]))
-
-
-def check_request(images: Tensor, confidence: float) -> None:
-    """Raises unless these are RGB pictures and a confidence to look for faces with."""
-    check_images(images)
-    if images.shape[1] != 3:
-        raise InvalidImageError(
-            f"expected RGB pictures (B, 3, H, W), found {tuple(images.shape)}; convert gray and "
-            "drop alpha first"
-        )
-    if not 0 <= confidence <= 1:
-        raise InvalidOptionError(f"expected a confidence in 0..1, found {confidence}")
 
 
 def _decode_boxes(offsets: Tensor, priors: Tensor) -> Tensor:

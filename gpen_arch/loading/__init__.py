@@ -3,11 +3,13 @@
 Nothing here depends on a file's name. The keys say which network it is, the shapes its sizes.
 """
 
-from .architectures import ARCHITECTURES, LABELS, Architecture, recognise
 from .files import CHECKPOINT_SUFFIXES, read_state_dict
 from .networks import (
+    LoadedNetwork,
     Source,
+    load_described,
     load_discriminator,
+    load_for,
     load_gpen,
     load_network,
     load_upscaler,
@@ -16,19 +18,18 @@ from .pickles import read_pickle, why_unsafe
 from .tensors import WRAPPERS, unwrap_state_dict
 
 __all__ = [
-    "ARCHITECTURES",
     "CHECKPOINT_SUFFIXES",
-    "LABELS",
     "WRAPPERS",
-    "Architecture",
+    "LoadedNetwork",
     "Source",
+    "load_described",
     "load_discriminator",
+    "load_for",
     "load_gpen",
     "load_network",
     "load_upscaler",
     "read_pickle",
     "read_state_dict",
-    "recognise",
     "unwrap_state_dict",
     "why_unsafe",
 ]

@@ -3,53 +3,110 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import InvalidOptionError, UnsupportedModelError, WeightsMismatchError
-from ..networks import GPEN, Discriminator, RRDBNet
-from .architectures import ARCHITECTURES, LABELS, Architecture, Shapes, recognise
+from ..networks import (
+    ARCHITECTURES,
+    GPEN,
+    Architecture,
+    Discriminator,
+    Role,
+    RRDBNet,
+    Shapes,
+    StateDict,
+    recognise,
+    with_role,
+)
 from .files import read_state_dict
-from .tensors import unwrap_state_dict
+from .tensors import COUNTERS, unwrap_state_dict
 
-StateDict = Mapping[str, Tensor]
 Source = str | os.PathLike[str] | StateDict
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def load_network(
-    source: Source, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-) -> nn.Module:
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network with its weights, and the record that says what it is."""
+
+    network: nn.Module
+    architecture: Architecture
+
+
+def load_described(
+    source: Source,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    *,
+    among: Sequence[Architecture] = ARCHITECTURES,
+) -> LoadedNetwork:
     """Build the network that a checkpoint holds and load it strictly; in evaluation mode.
 
     Args:
         source: a path (``.pth``, ``.pt``, ``.safetensors``) or a state dict.
         device, dtype: where and how to keep the parameters.
+        among: the networks that it may be.
 
     Raises:
-        UnsupportedModelError: the keys are of no network that this package has.
+        UnsupportedModelError: the keys are of none of these networks.
         WeightsMismatchError: keys or shapes do not fit, or a tensor holds NaN or infinity.
         CorruptWeightsError: unsafe, damaged, or not a table of dense floating-point numbers.
         WeightsNotFoundError: no such file.
     """
-    name = "state dict" if isinstance(source, Mapping) else Path(source).name
+    name = _name_of(source)
     state = (
         unwrap_state_dict(source, name)
         if isinstance(source, Mapping)
         else read_state_dict(cast("str | os.PathLike[str]", source))
     )
-    architecture = recognise(state)
+    architecture = recognise(state, among)
     if architecture is None:
-        known = ", ".join(each.label for each in ARCHITECTURES)
+        known = ", ".join(each.label for each in among)
         some = ", ".join(list(state)[:3])
         raise UnsupportedModelError(f"{name}: expected one of: {known}; found keys like {some}")
-    network = _build_empty(architecture, state, name)
-    _load_strictly(network, state, f"{name} ({architecture.label})")
-    return network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    own = architecture.adapt(state)
+    network = _build_empty(architecture, own, name)
+    _load_strictly(network, own, f"{name} ({architecture.label})")
+    network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    return LoadedNetwork(network, architecture)
+
+
+def load_network(
+    source: Source, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> nn.Module:
+    """Load the network of :func:`load_described` alone."""
+    return load_described(source, device, dtype).network
+
+
+def load_for(
+    role: Role,
+    source: Source,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> LoadedNetwork:
+    """Load a network that must be for one thing; see :func:`load_described`.
+
+    Raises:
+        UnsupportedModelError: it is for another.
+    """
+    loaded = load_described(source, device, dtype)
+    if loaded.architecture.role != role:
+        wanted = " or ".join(each.label for each in with_role(role))
+        raise UnsupportedModelError(
+            f"{_name_of(source)}: expected as {role}: {wanted}; "
+            f"found: {loaded.architecture.label}. Choose a file of the right kind"
+        )
+    return loaded
+
+
+def _name_of(source: Source) -> str:
+    return "state dict" if isinstance(source, Mapping) else Path(source).name
 
 
 def _build_empty(architecture: Architecture, state: StateDict, name: str) -> nn.Module:
@@ -63,6 +120,9 @@ def _build_empty(architecture: Architecture, state: StateDict, name: str) -> nn.
 
 def _load_strictly(network: nn.Module, state: StateDict, name: str) -> None:
     expected = network.state_dict()
+    # Counters of training steps, which old files lack and nothing here reads.
+    counters = {key: torch.tensor(0) for key in expected if key.endswith(COUNTERS)}
+    state = counters | dict(state)
     missing = sorted(expected.keys() - state.keys())
     unexpected = sorted(state.keys() - expected.keys())
     shapes = [
@@ -80,20 +140,23 @@ def _load_strictly(network: nn.Module, state: StateDict, name: str) -> None:
             f"{name}: expected {len(expected)} tensors of the sizes that its keys announce, "
             f"found {'; '.join(problems)}. Use the file as it was published"
         )
-    network.load_state_dict(dict(state), strict=True, assign=True)
+    network.load_state_dict(state, strict=True, assign=True)
 
 
 def _load_as(
-    kind: type[Network], source: Source, device: torch.device | str, dtype: torch.dtype
+    kind: type[Network],
+    role: Role,
+    source: Source,
+    device: torch.device | str,
+    dtype: torch.dtype,
 ) -> Network:
-    network = load_network(source, device, dtype)
-    if not isinstance(network, kind):
-        name = "the state dict" if isinstance(source, Mapping) else Path(source).name
+    loaded = load_for(role, source, device, dtype)
+    if not isinstance(loaded.network, kind):
         raise UnsupportedModelError(
-            f"{name}: expected a {LABELS[kind]}, found a {LABELS[type(network)]}; "
-            "choose a file of the right kind"
+            f"{_name_of(source)}: expected a {kind.__name__}, found a "
+            f"{loaded.architecture.label}; choose a file of the right kind"
         )
-    return network
+    return loaded.network
 
 
 def load_gpen(
@@ -111,7 +174,7 @@ def load_gpen(
         >>> network.config.img_resolution
         64
     """
-    return _load_as(GPEN, source, device, dtype)
+    return _load_as(GPEN, "restorer", source, device, dtype)
 
 
 def load_upscaler(
@@ -128,11 +191,11 @@ def load_upscaler(
         >>> load_upscaler(tiny.state_dict()).config.scale  # or load_upscaler("realesrnet_x2.pth")
         2
     """
-    return _load_as(RRDBNet, source, device, dtype)
+    return _load_as(RRDBNet, "upscaler", source, device, dtype)
 
 
 def load_discriminator(
     source: Source, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Discriminator:
     """Load the discriminator that a GPEN generator was trained against."""
-    return _load_as(Discriminator, source, device, dtype)
+    return _load_as(Discriminator, "discriminator", source, device, dtype)

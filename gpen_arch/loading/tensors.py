@@ -17,7 +17,7 @@ MAX_TENSORS = 10_000
 
 _MAX_WRAPPERS = 4
 _FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
-_COUNTERS = ".num_batches_tracked"
+COUNTERS = ".num_batches_tracked"
 """The end of the only names that hold whole numbers: batch norms' counters of training steps."""
 
 
@@ -100,7 +100,7 @@ def _oddity(key: str, value: Tensor) -> str | None:
         return "a sparse or nested tensor"
     if value.is_meta:
         return "a tensor without numbers"
-    if value.dtype not in _FLOATS and not (value.dtype is torch.int64 and key.endswith(_COUNTERS)):
+    if value.dtype not in _FLOATS and not (value.dtype is torch.int64 and key.endswith(COUNTERS)):
         return str(value.dtype).removeprefix("torch.")
     if value.numel() == 0:
         return f"an empty tensor {tuple(value.shape)}"

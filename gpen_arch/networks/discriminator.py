@@ -1,12 +1,16 @@
 """The discriminator that GPEN is trained against: StyleGAN2's residual one."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import log2
 
 import torch
 from torch import Tensor, nn
 
+from .architecture import Architecture
 from .layers import ConvLayer, EqualLinear, ResBlock, channels_at
+from .shapes import MAX_LEVELS, Shapes, channel_multiplier
 
 STDDEV_EPS = 1e-8
 
@@ -64,3 +68,21 @@ class Discriminator(nn.Module):
         grouped = x.reshape(group, batch // group, *x.shape[1:])
         stddev = (grouped.var(dim=0, unbiased=False) + STDDEV_EPS).sqrt().mean(dim=(1, 2, 3))
         return stddev.repeat(group)[:, None, None, None].expand(-1, 1, height, width)
+
+
+def _build(shapes: Shapes) -> Discriminator:
+    resolution = 2 ** (shapes.count("convs", 2, MAX_LEVELS) + 1)
+    narrow = shapes.size("final_linear.0.weight", 0, ndim=2) / 512
+    full_width = shapes.size("convs.0.0.weight", 0, ndim=4)
+    multiplier = channel_multiplier(full_width, resolution, narrow)
+    return Discriminator(DiscriminatorConfig(resolution, multiplier, narrow))
+
+
+ARCHITECTURE = Architecture(
+    id="discriminator",
+    label="GPEN discriminator",
+    role="discriminator",
+    signature=("convs.0.0.weight", "final_conv.0.weight"),
+    build=_build,
+    kind=Discriminator,
+)

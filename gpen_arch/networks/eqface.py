@@ -4,9 +4,15 @@ Source: Liu and Tan, "EQFace: A Simple Explicit Quality Network for Face Recogni
 layers and their names are those of the published checkpoints.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+
+from .architecture import Architecture, FaceCrops, first_output
+from .shapes import MAX_LAYERS, Shapes
+from .templates import ARCFACE
 
 CROP_SIZE = 112
 BACKBONE_CHANNELS = (64, 128, 256, 512)
@@ -94,3 +100,37 @@ class EQFaceQuality(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.qualtiy(x)[:, :1]
+
+
+def _build_backbone(shapes: Shapes) -> EQFaceBackbone:
+    blocks = tuple(shapes.count(f"layer{stage}", 1, MAX_LAYERS) for stage in range(1, 5))
+    feature_dim = shapes.size("feature_layer.0.weight", 0, ndim=2)
+    return EQFaceBackbone(EQFaceConfig(blocks, feature_dim))
+
+
+def _build_quality(shapes: Shapes) -> EQFaceQuality:
+    return EQFaceQuality(shapes.size("qualtiy.0.weight", 1, ndim=2))
+
+
+def _crops(network: nn.Module) -> FaceCrops:
+    # The published scale, (x * 255 - 127.5) / 128, as what black and white are to the network.
+    return FaceCrops(CROP_SIZE, ARCFACE, (-127.5 / 128, 127.5 / 128), picture=first_output)
+
+
+BACKBONE = Architecture(
+    id="eqface",
+    label="EQFace backbone",
+    role="recogniser",
+    signature=("input_layer.0.weight", "feature_layer.0.weight"),
+    build=_build_backbone,
+    kind=EQFaceBackbone,
+    crops=_crops,
+)
+QUALITY = Architecture(
+    id="eqface",
+    label="EQFace quality head",
+    role="quality",
+    signature=("qualtiy.0.weight",),
+    build=_build_quality,
+    kind=EQFaceQuality,
+)

@@ -4,12 +4,16 @@ Source: Yang et al., "GAN Prior Embedded Network for Blind Face Restoration in t
 (CVPR 2021), section 3.2 and figure 2. This file is the plain, readable definition.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import log2
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from .architecture import Architecture, FaceCrops, InputShape
 from .layers import (
     ConvLayer,
     EqualLinear,
@@ -19,6 +23,7 @@ from .layers import (
     Upsample,
     channels_at,
 )
+from .shapes import MAX_LAYERS, MAX_LEVELS, Shapes, channel_multiplier
 
 MAPPING_LR_MULTIPLIER = 0.01
 
@@ -174,3 +179,44 @@ class GPEN(nn.Module):
         features = self.encode(x)[::-1]
         latents = self.map(features[0])
         return self.generator(latents, features), latents
+
+
+def _build(shapes: Shapes) -> GPEN:
+    resolution = 2 ** (shapes.count("ecd", 2, MAX_LEVELS) + 1)
+    narrow = shapes.size("generator.input.input", 1, ndim=4) / 512
+    full_width = shapes.size("ecd0.0.0.weight", 0, ndim=4)
+    return GPEN(
+        GPENConfig(
+            img_resolution=resolution,
+            style_dim=shapes.size("final_linear.0.weight", 0, ndim=2),
+            n_mlp=shapes.count("generator.style", 1, MAX_LAYERS),
+            channel_multiplier=channel_multiplier(full_width, resolution, narrow),
+            narrow=narrow,
+        )
+    )
+
+
+def _crops(network: nn.Module) -> FaceCrops:
+    return FaceCrops(size=cast("GPENConfig", network.config).img_resolution)
+
+
+_MAPS = 6  # of the widest resolution, all channels, alive at once for every face
+_PLANES = 12  # single float32 channels for every face: crops, results, their sums
+
+
+def _activation_bytes(network: nn.Module, shape: InputShape, itemsize: int) -> int:
+    batch, height, width = shape
+    channels = cast("GPENConfig", network.config).channels(width)
+    return batch * height * width * (_MAPS * channels * itemsize + 4 * _PLANES)
+
+
+ARCHITECTURE = Architecture(
+    id="gpen",
+    label="GPEN generator",
+    role="restorer",
+    signature=("generator.input.input", "ecd0.0.0.weight"),
+    build=_build,
+    kind=GPEN,
+    crops=_crops,
+    activation_bytes=_activation_bytes,
+)

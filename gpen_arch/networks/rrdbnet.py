@@ -4,13 +4,20 @@ Source: Wang et al., "ESRGAN" (2018), section 3.1; "Real-ESRGAN" (2021), section
 pixel-unshuffle in front of the x2 and x1 networks.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LEAKY_SLOPE = 0.2
+from ..errors import UnsupportedModelError
+from ..ops.bias_act import LEAKY_SLOPE
+from .architecture import Architecture, Enlargement
+from .shapes import MAX_LAYERS, Shapes
+
 RESIDUAL_SCALE = 0.2
 
 
@@ -94,3 +101,37 @@ class RRDBNet(nn.Module):
         for conv in (self.conv_up1, self.conv_up2):
             feat = _activate(conv(F.interpolate(feat, scale_factor=2, mode="nearest")))
         return self.conv_last(_activate(self.conv_hr(feat)))
+
+
+def _build(shapes: Shapes) -> RRDBNet:
+    in_channels = shapes.size("conv_first.weight", 1, ndim=4)
+    scale = {3: 4, 12: 2, 48: 1}.get(in_channels)
+    if scale is None:
+        raise UnsupportedModelError(
+            f"{shapes.label}: expected 3, 12 or 48 input channels (x4, x2, x1), "
+            f"found {in_channels}; choose a Real-ESRGAN file"
+        )
+    return RRDBNet(
+        RRDBNetConfig(
+            scale,
+            num_feat=shapes.size("conv_first.weight", 0, ndim=4),
+            num_block=shapes.count("body", 1, MAX_LAYERS),
+            num_grow_ch=shapes.size("body.0.rdb1.conv1.weight", 0, ndim=4),
+        )
+    )
+
+
+def _enlargement(network: nn.Module) -> Enlargement:
+    config = cast("RRDBNetConfig", network.config)
+    return Enlargement(config.scale, multiple=config.unshuffle, features=config.num_feat)
+
+
+ARCHITECTURE = Architecture(
+    id="rrdbnet",
+    label="RRDBNet",
+    role="upscaler",
+    signature=("conv_first.weight", "body.0.rdb1.conv1.weight"),
+    build=_build,
+    kind=RRDBNet,
+    enlargement=_enlargement,
+)

@@ -16,6 +16,7 @@ from ..faces import (
     Face,
     FaceDetector,
     FaceSet,
+    Gate,
     detect_faces,
     paste_faces,
     scale_faces,
@@ -27,7 +28,6 @@ from .report import RestorationReport, face_reports
 from .restoration import FaceRestorer, restore_faces
 from .upscaling import MAX_SCALE, Upscaler, resize_lanczos, upscale_image
 
-FaceGate = Callable[[RestoredFaces], RestoredFaces]
 StageCallback = Callable[[str, int, int], None]
 STAGES = ("detect", "restore", "upscale", "paste")
 
@@ -100,7 +100,7 @@ class PortraitPipeline:
         upscaler: a network for the background; None resizes it (Lanczos).
         options: see :class:`PortraitOptions`.
         gates: decide, after restoration, which faces are left as they are (see
-            :mod:`gpen_arch.faces.quality`).
+            :mod:`gpen_arch.faces.gates`).
 
     Example:
         >>> import torch
@@ -120,7 +120,7 @@ class PortraitPipeline:
         upscaler: nn.Module | Upscaler | None = None,
         options: PortraitOptions | None = None,
         *,
-        gates: tuple[FaceGate, ...] = (),
+        gates: tuple[Gate, ...] = (),
     ) -> None:
         self.restorer = gpen if isinstance(gpen, FaceRestorer) else FaceRestorer(gpen)
         self.detector = detector
@@ -203,7 +203,7 @@ class PortraitPipeline:
             on_progress=on_progress,
         )
         for gate in self.gates:
-            restored = gate(restored)
+            restored = gate(images, restored)
         return replace(restored, left=left + restored.left)
 
     def _reason_to_leave(self, face: Face) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,9 @@ from ..device.transfer import Collector, upload
 from ..errors import InvalidFacesError, InvalidOptionError
 from ..faces.geometry import align_faces
 from ..faces.types import FaceSet, RestoredFaces
-from ..inference import input_placement, prepare_for_inference
-from ..networks import GPEN
+from ..inference import PreparedNetwork, input_placement, prepare_for_inference
+from ..networks import FaceCrops, architecture_of
+from ..networks.architecture import Range, generous_bytes
 from ..progress import ProgressCallback, ignore_progress
 
 DEFAULT_BATCH = {"cpu": 1}
@@ -23,31 +24,42 @@ DEFAULT_GPU_BATCH = 8
 
 
 class FaceRestorer:
-    """A GPEN network with its range, size and batches taken care of.
+    """A face-restoration network with its size, template, ranges and batches taken care of.
 
     Args:
-        network: maps (N, 3, S, S) in -1..1 to the same: a :class:`~gpen_arch.networks.GPEN`
-            (which is prepared for inference here), a prepared one, or any module of that contract.
-        size: S; needed only where ``network`` has no ``config.img_resolution``.
-        input_range: ``"symmetric"`` feeds -1..1; ``"unit"`` feeds 0..1, as the published
-            segmentation-to-face network wants its colour-coded maps.
+        network: of a known architecture (a plain one is prepared for inference here), or any
+            module that maps (N, 3, S, S) in -1..1 to the same.
+        size: S; needed only where the network's architecture is not known.
+        input_range: what black and white are to the network, where its file differs from its
+            architecture: the published segmentation-to-face network has a GPEN's tensors, and
+            wants its colour-coded maps in 0..1.
     """
 
     def __init__(
-        self, network: nn.Module, *, size: int | None = None, input_range: str = "symmetric"
+        self, network: nn.Module, *, size: int | None = None, input_range: Range | None = None
     ) -> None:
-        config = getattr(network, "config", None)
-        resolution = size or getattr(config, "img_resolution", None)
-        if resolution is None:
-            raise InvalidOptionError(
-                "expected a network with config.img_resolution, or a size; "
-                f"found {type(network).__name__} and no size"
-            )
-        if input_range not in ("symmetric", "unit"):
-            raise InvalidOptionError(f"input_range is symmetric or unit, not {input_range!r}")
-        self.network = prepare_for_inference(network) if isinstance(network, GPEN) else network
-        self.size = int(resolution)
-        self.input_range = input_range
+        crops = _crops_of(network, size)
+        if input_range is not None:
+            if not input_range[0] < input_range[1]:
+                raise InvalidOptionError(
+                    f"input_range: expected black's number and a greater one, found {input_range}"
+                )
+            crops = replace(crops, input_range=input_range)
+        self.crops = crops
+        ready = isinstance(network, PreparedNetwork) or architecture_of(network) is None
+        self.network = network if ready else prepare_for_inference(network)
+
+    @property
+    def size(self) -> int:
+        """Side of the crops that go in and come out, pixels."""
+        return self.crops.size
+
+    def activation_bytes(self, faces: int) -> int:
+        """Bytes of all tensors alive at once while it restores so many faces."""
+        shape = (faces, self.size, self.size)
+        if isinstance(self.network, PreparedNetwork):
+            return self.network.activation_bytes(*shape)
+        return generous_bytes(self.network, shape, torch.float32.itemsize)
 
     def __call__(
         self,
@@ -97,9 +109,22 @@ class FaceRestorer:
     @torch.inference_mode()
     def _restore(self, crops: Tensor) -> Tensor:
         device, dtype = input_placement(self.network)
-        x = crops if self.input_range == "unit" else crops * 2 - 1
-        image = cast(Tensor, self.network(upload(x, device, dtype)))
-        return (image.float() * 0.5 + 0.5).clamp_(0, 1)
+        (black, white), (low, high) = self.crops.input_range, self.crops.output_range
+        output = self.network(upload(crops * (white - black) + black, device, dtype))
+        picture = self.crops.picture(output).float()
+        return (picture * (1 / (high - low)) - low / (high - low)).clamp_(0, 1)
+
+
+def _crops_of(network: nn.Module, size: int | None) -> FaceCrops:
+    architecture = architecture_of(network)
+    if architecture is not None and architecture.crops is not None:
+        return architecture.crops(network)
+    if size is None:
+        raise InvalidOptionError(
+            "expected a network that restores faces, or any module and its size; "
+            f"found {type(network).__name__} and no size"
+        )
+    return FaceCrops(size)
 
 
 def restore_faces(
@@ -116,7 +141,7 @@ def restore_faces(
     Args:
         images: (B, 3, H, W) in 0..1, RGB: the pictures that ``faces`` were found on.
         faces: what :func:`~gpen_arch.detect_faces` found; faces of many frames share batches.
-        gpen: a GPEN network or a :class:`FaceRestorer`.
+        gpen: a face-restoration network or a :class:`FaceRestorer`.
         strength: 0..1, applied when the faces are pasted.
         batch_size: faces a batch; 0 chooses.
 
@@ -127,6 +152,7 @@ def restore_faces(
         InsufficientMemoryError: the crops, or one face in the network, do not fit.
 
     Example:
+        >>> from gpen_arch.faces import Face
         >>> marks = ((20.0, 30.0), (44.0, 30.0), (32.0, 44.0), (22.0, 58.0), (42.0, 58.0))
         >>> faces = FaceSet((Face((8.0, 4.0, 56.0, 72.0), 0.99, marks),), image_size=(80, 64))
         >>> stub = FaceRestorer(nn.Identity(), size=64)  # or load_gpen("GPEN-BFR-512.pth")
@@ -143,7 +169,7 @@ def restore_faces(
         )
     restorer = gpen if isinstance(gpen, FaceRestorer) else FaceRestorer(gpen)
     with naming_shortage(f"{len(faces)} face(s) of {restorer.size} pixels a side"):
-        aligned, transforms = align_faces(images, faces, restorer.size)
+        aligned, transforms = align_faces(images, faces, restorer.size, restorer.crops.template)
         restored = restorer(aligned, batch_size=batch_size, on_progress=on_progress)
     result = RestoredFaces(faces, transforms, aligned, restored, strength)
     finite = torch.isfinite(restored).flatten(1).all(dim=1)

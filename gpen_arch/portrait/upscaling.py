@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 import cv2
 import numpy as np
@@ -18,8 +17,8 @@ from ..checks import require_images, require_whole
 from ..device.memory import is_out_of_memory, naming_shortage, with_smaller_units
 from ..device.transfer import upload
 from ..errors import InvalidImageError, InvalidOptionError
-from ..inference import input_placement, prepare_for_inference
-from ..networks import RRDBNet
+from ..inference import PreparedNetwork, input_placement, prepare_for_inference
+from ..networks import architecture_of
 from ..progress import ProgressCallback, ignore_progress
 
 MAX_SCALE = 8
@@ -27,7 +26,8 @@ SMALLEST_TILE = 128
 DEFAULT_HALO = 32
 TILE_STEP = 4  # tiles start where any network's pixel-unshuffle (by 1, 2 or 4) starts
 TILE_BUDGET = 1536 * 2**20  # bytes of a tile's widest feature maps; small tiles are mostly halo
-WIDE_MAPS = 4  # how many maps of the output's size are alive at once
+WIDE_MAPS = 4  # maps of the output's size that a tile's side is chosen for
+MAPS_ALIVE = 3  # maps of the output's size that are alive at once; measured
 
 
 @dataclass(frozen=True)
@@ -51,23 +51,23 @@ class Upscaler:
 
     @staticmethod
     def of(network: nn.Module) -> Upscaler:
-        """Describe an RRDBNet; a plain one is prepared for inference here."""
-        network = prepare_for_inference(network) if isinstance(network, RRDBNet) else network
-        config = getattr(network, "config", None)
-        if config is None or not hasattr(config, "scale"):
+        """Describe a super-resolution network; a plain one is prepared for inference here."""
+        architecture = architecture_of(network)
+        if architecture is None or architecture.enlargement is None:
             raise InvalidOptionError(
-                f"expected a network with config.scale, found {type(network).__name__}; "
+                f"expected a super-resolution network, found {type(network).__name__}; "
                 "describe others with Upscaler(network, scale)"
             )
+        if not isinstance(network, PreparedNetwork):
+            network = prepare_for_inference(network)
+        facts = architecture.enlargement(network)
         device, dtype = input_placement(network)
-        return Upscaler(
-            cast("Callable[[Tensor], Tensor]", network),
-            config.scale,
-            config.unshuffle,
-            config.num_feat,
-            device,
-            dtype,
-        )
+        return Upscaler(network, facts.scale, facts.multiple, facts.features, device, dtype)
+
+    def activation_bytes(self, tile: int, halo: int = DEFAULT_HALO) -> int:
+        """Bytes of all tensors alive at once on one tile (side and halo in input pixels)."""
+        side = (tile + 2 * halo) * self.scale
+        return MAPS_ALIVE * self.features * side**2 * self.dtype.itemsize
 
     def automatic_tile(self) -> int:
         """The largest tile, from 128 to 512 px, whose widest feature maps stay within budget."""

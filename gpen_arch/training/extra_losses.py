@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..evaluation.identity import identity_crop, load_arcface
+from ..evaluation.identity import load_arcface
 from ..evaluation.perceptual import load_lpips
+from ..faces import identity_crop
 from .config import LossOptions
 from .updates import PictureLoss
 

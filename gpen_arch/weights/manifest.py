@@ -29,7 +29,8 @@ class WeightEntry:
 
     ``bytes`` and ``sha256`` are ``None`` where no public source states them; such a file is never
     downloaded automatically. ``builtin`` is a path inside the package, for a file that ships
-    with it.
+    with it. ``input_range`` is what black and white are to a network whose file differs in it from
+    its architecture.
     """
 
     id: str
@@ -45,6 +46,7 @@ class WeightEntry:
     bytes: int | None = None
     sha256: str | None = None
     builtin: str | None = None
+    input_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what would lead out of a folder, also in an entry that no manifest holds."""
@@ -198,4 +200,6 @@ def parse_manifest(document: object) -> Manifest:
 def _parse_entry(item: object, index: int) -> WeightEntry:
     fields = check_entry(item, index)
     lists = {key: tuple(fields.get(key, ())) for key in ("urls", "aliases")}
+    if "input_range" in fields:
+        lists["input_range"] = tuple(fields["input_range"])
     return WeightEntry(**{**fields, **lists})

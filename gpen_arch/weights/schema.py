@@ -11,9 +11,6 @@ from ..errors import ManifestError
 from .addresses import AddressError, AddressPolicy
 from .printable import printable, shown
 
-NETWORKS = frozenset(
-    {"gpen", "discriminator", "rrdbnet", "retinaface", "parsenet", "arcface", "eqface"}
-)
 ROLES = frozenset(
     {
         "restoration",
@@ -46,8 +43,8 @@ _REQUIRED_TEXT = (
     "evidence",
 )
 _REQUIRED = frozenset({*_REQUIRED_TEXT, "urls", "bytes", "sha256"})
-_OPTIONAL = frozenset({"aliases", "builtin"})
-_CHOICES = {"network": NETWORKS, "role": ROLES, "folder": FOLDERS, "evidence": EVIDENCE}
+_OPTIONAL = frozenset({"aliases", "builtin", "input_range"})
+_CHOICES = {"role": ROLES, "folder": FOLDERS, "evidence": EVIDENCE}
 
 
 def check_entry(item: object, index: int) -> dict[str, Any]:
@@ -78,7 +75,15 @@ def check_entry(item: object, index: int) -> dict[str, Any]:
         expected = "'none' exactly where sha256 is null"
         raise wrong(label, "evidence", expected, item["evidence"])
     _check_sources(label, item)
+    _check_range(label, item)
     return item
+
+
+def _check_range(label: str, item: dict[str, Any]) -> None:
+    limits = item.get("input_range", [0, 1])
+    numbers = isinstance(limits, list) and all(type(limit) in (int, float) for limit in limits)
+    if not numbers or len(limits) != 2 or not limits[0] < limits[1]:
+        raise wrong(label, "input_range", "two numbers, black's and white's", limits)
 
 
 def check_names(label: str, file: object, aliases: Iterable[object]) -> None:
