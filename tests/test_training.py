@@ -99,7 +99,7 @@ def test_sixty_steps_learn_and_leave_a_whole_run_folder(faces: Path, tmp_path: P
     validation = [line["val/psnr"] for line in lines if "val/psnr" in line]
     assert len(validation) == 3
     assert validation[-1] > validation[0] + 1
-    assert result.psnr == pytest.approx(max(validation))
+    assert result.score == pytest.approx(max(validation))
     names = {name for line in lines for name in line}
     assert {"loss/pixel", "loss/adversarial", "loss/feature", "loss/r1", "loss/path"} <= names
     assert {path.name for path in (out / "checkpoints").iterdir()} == {

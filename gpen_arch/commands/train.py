@@ -90,8 +90,9 @@ def run_train(arguments: argparse.Namespace) -> int:
         result = trainer.run(stop, on_progress)
     if accelerator.is_main_process:
         state = "finished" if result.finished else "stopped and saved; the same command resumes"
+        best = {"psnr": f"PSNR {result.score:.2f} dB", "lpips": f"LPIPS {-result.score:.4f}"}
         sys.stdout.write(
-            f"{state} at step {result.step}; best PSNR {result.psnr:.2f} dB at step "
+            f"{state} at step {result.step}; best {best[config.run.best]} at step "
             f"{result.best_step}\nweights: {result.weights}\n"
         )
     return 0 if result.finished else STOPPED
@@ -122,7 +123,7 @@ def _print_plan(request: Any, accelerator: Any) -> int:
 
     config = request.config
     train, _ = open_faces(request)
-    extra = load_extra_losses(config.loss, accelerator.device, request.networks, request.folders)
+    extra = load_extra_losses(config, accelerator.device, request.networks, request.folders)
     plan = make_plan(config, len(train), accelerator, extra)
     sys.stdout.write(format_plan(plan, config) + "\n")
     return 0

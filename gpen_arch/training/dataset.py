@@ -2,7 +2,7 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from ..errors import DatasetError, InvalidImageError
 from ..progress import ProgressCallback, ignore_progress
 from .degradations import Recipe, degrade_pair, generator_for
+from .framing import OVERSAMPLING, Framing, reframe
 from .operations import Image, as_grey, clipped
 from .sources import FaceSource, Pixels, SkippedFile, open_source
 
@@ -40,10 +41,12 @@ class Augmentation:
     Attributes:
         flip: chance of mirroring; None leaves it to the recipe (and is 0 for ready pairs).
         jitter: brightness, contrast and saturation are each scaled by 1 - jitter .. 1 + jitter.
+        framing: turns, sizes and shifts of the face.
     """
 
     flip: float | None = None
     jitter: float = 0.0
+    framing: Framing = field(default_factory=Framing)
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,10 @@ class FaceDataset(Dataset[FaceItem]):
     def _pair(
         self, pixels: Pixels, partner: Pixels | None, rng: np.random.Generator
     ) -> tuple[Image, Image]:
+        if self.augmentation.framing.changes:
+            transform = self.augmentation.framing.draw(rng)
+            pixels = reframe(pixels, transform, self.size)
+            partner = None if partner is None else reframe(partner, transform, self.size)
         good = _unit(pixels)
         other = None if partner is None else _unit(partner)
         flip, jitter = self.augmentation.flip, self.augmentation.jitter
@@ -142,10 +149,17 @@ class FaceDataset(Dataset[FaceItem]):
         return degrade_pair(good, recipe, rng)
 
     def _read(self, place: int) -> tuple[Pixels, Pixels | None]:
-        good = fit_face(self.source.read(place), self.size)
+        good = self._fit(self.source.read(place))
         if not self.source.paired:
             return good, None
-        return good, fit_face(self.source.read_degraded(place), self.size)
+        return good, self._fit(self.source.read_degraded(place))
+
+    def _fit(self, pixels: Pixels) -> Pixels:
+        """A face at the asked size, or larger where it is still to be turned."""
+        if not self.augmentation.framing.changes:
+            return fit_face(pixels, self.size)
+        side = min(pixels.shape[:2])
+        return fit_face(pixels, min(max(side, self.size), OVERSAMPLING * self.size))
 
     def _check(
         self, cache: bool, on_progress: ProgressCallback
@@ -178,10 +192,10 @@ class FaceDataset(Dataset[FaceItem]):
     def _try(self, place: int) -> "_Checked | InvalidImageError":
         try:
             raw = self.source.read(place)
-            good = fit_face(raw, self.size)
+            good = self._fit(raw)
             partner = None
             if self.source.paired:
-                partner = fit_face(self.source.read_degraded(place), self.size)
+                partner = self._fit(self.source.read_degraded(place))
         except InvalidImageError as error:
             return error
         return _Checked((good, partner), min(raw.shape[:2]) < self.size)

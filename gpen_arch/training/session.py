@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DatasetError, MissingDependencyError
+from ..evaluation.perceptual import load_lpips
 from ..progress import ProgressCallback, ignore_progress
 from .config import TrainingConfig
 from .dataset import Augmentation, FaceDataset
 from .extra_losses import load_extra_losses
+from .framing import Framing
 from .recipes import load_recipe
 from .run_folder import RunFolder
+from .speed import require_compiler
 from .trainer import Trainer
 
 if TYPE_CHECKING:
@@ -73,7 +76,11 @@ def open_faces(
     """
     config = request.config
     recipe, size, data = load_recipe(config.data.recipe), config.model.size, config.data
-    augmentation = Augmentation(None if data.flip < 0 else data.flip, data.jitter)
+    augmentation = Augmentation(
+        None if data.flip < 0 else data.flip,
+        data.jitter,
+        Framing(data.rotation, data.scale, data.shift),
+    )
     train = FaceDataset(
         request.train,
         size,
@@ -121,15 +128,22 @@ def open_trainer(
     Raises:
         GpenError: whatever is wrong, before anything is written.
     """
-    config = request.config
+    config, device = request.config, accelerator.device
+    if config.device.compile:
+        require_compiler(device)
     train, val = open_faces(request, on_progress)
-    extra = load_extra_losses(config.loss, accelerator.device, request.networks, request.folders)
+    extra = load_extra_losses(config, device, request.networks, request.folders)
+    lpips = None
+    if config.run.best == "lpips":
+        lpips = load_lpips("alex", path=request.networks.get("alex"), folders=request.folders)
     description = describe(request, train, val, accelerator.num_processes)
     folder = RunFolder(request.out, description, config.run.keep, claim=accelerator.is_main_process)
     scalars = None
     if config.run.tensorboard and accelerator.is_main_process:
         scalars = tensorboard_writer(request.out / "tensorboard")
-    return Trainer(config, folder, train, val, accelerator, extra, scalars)
+    return Trainer(
+        config, folder, train, val, accelerator, extra, scalars, lpips and lpips.to(device)
+    )
 
 
 def tensorboard_writer(folder: Path) -> Callable[[int, dict[str, float]], None] | None:

@@ -12,6 +12,7 @@ from ..loading import load_discriminator, load_gpen
 from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN, FeatureInjection
 from .config import ModelOptions, OptimiserOptions, TrainingConfig
+from .speed import arrange
 
 FORMAT = 1
 
@@ -25,7 +26,7 @@ class TrainingState:
         discriminator: None where no loss needs it.
         step: steps done.
         path_mean: running mean of path lengths (0-dim).
-        best: the best validation PSNR so far, dB, and its step.
+        best: the best validation score so far (higher is better), and its step.
     """
 
     generator: GPEN
@@ -83,11 +84,13 @@ def begin(config: TrainingConfig, device: torch.device) -> TrainingState:
     average.load_state_dict(generator.state_dict())
     average.eval().requires_grad_(False)
     _freeze(generator, config.model)
-    generator.to(device)
+    for network in filter(None, (generator, average, discriminator)):
+        network.to(device)
+        arrange(network, config.device.channels_last)
     return TrainingState(
         generator=generator,
-        average=average.to(device),
-        discriminator=None if discriminator is None else discriminator.to(device),
+        average=average,
+        discriminator=discriminator,
         generator_optimiser=_generator_optimiser(generator, config),
         discriminator_optimiser=_discriminator_optimiser(discriminator, config),
         path_mean=torch.zeros((), device=device),
@@ -194,4 +197,5 @@ def _adam(
         ],
         betas=(first**ratio, second**ratio),
         eps=1e-8,
+        fused=True,
     )

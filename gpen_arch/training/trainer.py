@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..errors import InsufficientMemoryError, TrainingError
@@ -22,6 +22,7 @@ from .ema import decay_at, update_average
 from .run_folder import RunFolder
 from .sampling import PlacedFaces, Share, StepSampler
 from .schedule import rate_factor, set_rates
+from .speed import limit_threads, to_device
 from .state import TrainingState, begin
 from .updates import NonFiniteError, Pair, PictureLoss, Scalars, Updates
 from .validation import Validator
@@ -41,13 +42,13 @@ class TrainingResult:
     Attributes:
         step: steps done.
         finished: False when it was asked to stop before.
-        psnr, best_step: the best validation PSNR, dB, and where it was.
+        score, best_step: the best validation score (``run.best``; LPIPS negated), and where it was.
         weights: the averaged weights at the end.
     """
 
     step: int
     finished: bool
-    psnr: float
+    score: float
     best_step: int
     weights: Path
 
@@ -61,6 +62,7 @@ class Trainer:
         train, val: the pictures (``val`` with a recipe without augmentation).
         accelerator: device, precision and processes.
         extra: further picture losses by name, with weights.
+        lpips: the network that measures LPIPS in validation; ``run.best`` may need it.
         scalars: called with (step, values) beside the JSONL file; for TensorBoard.
 
     Raises:
@@ -76,12 +78,13 @@ class Trainer:
         accelerator: "Accelerator",
         extra: dict[str, tuple[float, PictureLoss]] | None = None,
         scalars: Callable[[int, dict[str, float]], None] | None = None,
+        lpips: nn.Module | None = None,
     ) -> None:
         self.config, self.folder, self.train, self.accelerator = config, folder, train, accelerator
         self.state: TrainingState = begin(config, accelerator.device)
         self._resume()
         self.updates = Updates(config, self.state, accelerator, extra)
-        self.validator = Validator(val, config.data.val_count)
+        self.validator = Validator(val, config.data.val_count, lpips)
         self._scalars = scalars
 
     def run(
@@ -203,12 +206,12 @@ class Trainer:
         state, device = self.state, self.accelerator.device
         if self.accelerator.is_main_process:
             result = self.validator(state.average, device)
-            values = {"val/psnr": result.psnr, "val/gain": result.gain}
-            self._log(values, 0.0)
+            self._log(result.scalars(), 0.0)
             grid = self.validator.grid(state.average, device, self.config.run.samples)
             self.folder.save_grid(grid, state.step)
-            if result.psnr > state.best[0]:
-                state.best = (result.psnr, state.step)
+            score = result.score(self.config.run.best)
+            if score > state.best[0]:
+                state.best = (score, state.step)
                 self.folder.checkpoints.save_best(self._saved())
                 self._export(BEST_WEIGHTS)
         self.accelerator.wait_for_everyone()
@@ -263,20 +266,21 @@ class Trainer:
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             pin_memory=self.accelerator.device.type == "cuda",
-            worker_init_fn=_leave_interrupts_to_the_trainer,
+            worker_init_fn=_start_worker,
         )
-        device = self.accelerator.device
+        device, channels_last = self.accelerator.device, self.config.device.channels_last
         for batch in loader:
             yield Pair(
-                degraded=batch["lq"].to(device, non_blocking=True) * 2 - 1,
-                truth=batch["hq"].to(device, non_blocking=True) * 2 - 1,
+                degraded=to_device(batch["lq"], device, channels_last),
+                truth=to_device(batch["hq"], device, channels_last),
                 names=tuple(batch["name"]),
             )
 
 
-def _leave_interrupts_to_the_trainer(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     """Ctrl-C reaches every process of the terminal; a worker must outlive the last step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit_threads()
 
 
 def read_step(path: Path) -> int:

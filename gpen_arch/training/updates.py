@@ -13,6 +13,7 @@ from ..networks.gpen import GPEN
 from . import losses
 from .config import TrainingConfig
 from .degradations import generator_for
+from .speed import compiled
 from .state import TrainingState
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class Updates:
     ) -> None:
         self.config, self.state, self.accelerator = config, state, accelerator
         self.extra = extra or {}
+        # The plain steps may be compiled; the regularisers differentiate gradients and may not.
+        network = state.generator
+        self._restore: Callable[[Tensor], Tensor] = (
+            compiled(network) if config.device.compile else network
+        )
 
     def step(self, pairs: Sequence[Pair]) -> Scalars:
         """Everything that is due at ``state.step``; the mean losses of this process.
@@ -78,7 +84,7 @@ class Updates:
     def _discriminator(self, critic: Discriminator, pairs: Sequence[Pair]) -> Scalars:
         def loss(pair: Pair) -> tuple[Tensor, Scalars]:
             with torch.no_grad(), self.accelerator.autocast():
-                fake = self.state.generator(pair.degraded)
+                fake = self._restore(pair.degraded)
             with self.accelerator.autocast():
                 real_scores, fake_scores = critic(pair.truth), critic(fake)
             value = losses.discriminator_loss(real_scores.float(), fake_scores.float())
@@ -100,7 +106,7 @@ class Updates:
     def _generator(self, pairs: Sequence[Pair]) -> Scalars:
         def loss(pair: Pair) -> tuple[Tensor, Scalars]:
             with self.accelerator.autocast():
-                restored = self.state.generator(pair.degraded)
+                restored = self._restore(pair.degraded)
             weighted = self._picture_losses(restored.float(), pair.truth)
             weighted |= self._critic_losses(restored, pair.truth)
             total = torch.stack([weight * value for weight, value in weighted.values()]).sum()
@@ -164,12 +170,18 @@ class Updates:
         return scalars
 
     def _path_noise(self, images: Tensor, turn: int) -> Tensor:
-        """Noise that depends on the step alone, dealt out over processes as pictures are."""
+        """Noise of each face by (seed, step, its number in the step), drawn where it is used.
+
+        Faces are numbered as the sampler deals them out, so the processes' number is no matter.
+        """
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        rng = generator_for(self.config.run.seed, self.state.step, PATH_STREAM + turn)
-        shape = (len(images) * world, *images.shape[1:])
-        noise = torch.from_numpy(rng.standard_normal(shape, dtype="float32"))
-        return noise[rank::world].to(images.device)
+        noise, source = torch.empty_like(images), torch.Generator(images.device)
+        for place, face in enumerate(noise):
+            number = (place * world + rank) * self.config.optimiser.accumulate + turn
+            rng = generator_for(self.config.run.seed, self.state.step, PATH_STREAM + number)
+            source.manual_seed(int(rng.integers(2**63)))
+            face.normal_(generator=source)
+        return noise
 
     def _apply(
         self,
