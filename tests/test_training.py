@@ -23,6 +23,7 @@ from gpen_arch.errors import (
     TrainingError,
     WeightsNotFoundError,
 )
+from gpen_arch.evaluation.perceptual import lpips_metric
 from gpen_arch.loading import load_gpen, read_state_dict
 from gpen_arch.training import checkpoints
 from gpen_arch.training import trainer as trainer_module
@@ -211,6 +212,27 @@ def test_pixel_losses_alone_need_no_discriminator(faces: Path, tmp_path: Path) -
     assert opened.state.discriminator is None
     assert opened.run().finished
     assert read_checkpoint(tmp_path / "run/checkpoints/step-00000002.pt")["d"] is None
+
+
+@pytest.mark.slow
+def test_the_best_weights_may_be_chosen_by_lpips(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config(
+        model={"size": 64}, run={"best": "lpips", "validate_every": 2, "steps": 4},
+        loss={"adversarial_weight": 0.0, "feature_weight": 0.0, "path_weight": 0.0},
+    )  # fmt: skip
+    result = run(faces, tmp_path / "run", config)
+    figures = {r["step"]: r for r in records(tmp_path / "run") if "val/lpips" in r}
+    assert -result.score == pytest.approx(min(r["val/lpips"] for r in figures.values()))
+    assert figures[result.best_step]["val/lpips"] == pytest.approx(-result.score)
+    trainer = open_run(faces, tmp_path / "run", config)
+    degraded, truth = (pictures / 255 for pictures in trainer.validator.pairs())
+    score = lpips_metric("alex").score
+    expected = np.mean(
+        [score(*pair) for pair in zip(degraded.split(1), truth.split(1), strict=True)]
+    )
+    found = trainer.validator(torch.nn.Identity(), torch.device("cpu"))
+    assert found.lpips == pytest.approx(expected, abs=1e-5)
+    assert found.scalars()["val/lpips_gain"] == pytest.approx(0, abs=1e-5)
 
 
 def test_the_order_of_pictures_depends_on_the_step_alone() -> None:

@@ -175,13 +175,13 @@ class Updates:
         Faces are numbered as the sampler deals them out, so the processes' number is no matter.
         """
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        noise, source = torch.empty_like(images), torch.Generator(images.device)
-        for place, face in enumerate(noise):
+        source, faces = torch.Generator(images.device), list[Tensor]()
+        for place in range(len(images)):
             number = (place * world + rank) * self.config.optimiser.accumulate + turn
             rng = generator_for(self.config.run.seed, self.state.step, PATH_STREAM + number)
             source.manual_seed(int(rng.integers(2**63)))
-            face.normal_(generator=source)
-        return noise
+            faces.append(torch.randn(images.shape[1:], generator=source, device=images.device))
+        return torch.stack(faces)
 
     def _apply(
         self,
