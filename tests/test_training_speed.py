@@ -19,7 +19,7 @@ from .training_runs import tiny_config
 SIZE = 32
 
 
-STILL = {"encoder_lr": 0.0, "decoder_lr": 0.0, "discriminator_lr": 0.0}
+STILL: dict[str, object] = {"encoder_lr": 0.0, "decoder_lr": 0.0, "discriminator_lr": 0.0}
 """Rates, so that no update comes between two gradients: Adam's first is their mere sign."""
 
 

@@ -72,12 +72,9 @@ def load_extra_losses(
         found["identity"] = (options.identity_weight, IdentityLoss(network).to(device))
     if options.perceptual_weight:
         backbone: Literal["alex", "vgg"] = options.perceptual
-        network = load_lpips(backbone, path=known.get(backbone), folders=folders)
-        loss = PerceptualLoss(network, options.perceptual_crop, options.perceptual_shrink).to(
-            device
-        )
-        arrange(loss, config.device.channels_last)
-        if config.device.compile:
-            loss.network = compiled(loss.network)
+        network = load_lpips(backbone, path=known.get(backbone), folders=folders).to(device)
+        arrange(network, config.device.channels_last)
+        judge = compiled(network) if config.device.compile else network
+        loss = PerceptualLoss(judge, options.perceptual_crop, options.perceptual_shrink)
         found["perceptual"] = (options.perceptual_weight, loss)
     return found

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import cast
 
 import cv2
 import torch
 from torch import Tensor, nn
 
 from ..errors import MissingDependencyError
-
-Arguments, Result = ParamSpec("Arguments"), TypeVar("Result")
 
 
 def memory_format(channels_last: bool) -> torch.memory_format:
@@ -32,12 +29,12 @@ def arrange(network: nn.Module, channels_last: bool) -> None:
             parameter.data = parameter.data.contiguous(memory_format=memory_format(channels_last))
 
 
-def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """The network or function, compiled whole when it is first called.
+def compiled(network: nn.Module) -> nn.Module:
+    """The network with the same parameters, compiled whole when it is first called.
 
-    It can be differentiated once; a gradient of its gradient needs the function itself.
+    It can be differentiated once; a gradient of its gradient needs the network itself.
     """
-    return torch.compile(function, fullgraph=True, dynamic=False)
+    return cast(nn.Module, torch.compile(network, fullgraph=True, dynamic=False))
 
 
 def require_compiler(device: torch.device) -> None:

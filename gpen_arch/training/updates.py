@@ -60,10 +60,8 @@ class Updates:
         self.config, self.state, self.accelerator = config, state, accelerator
         self.extra = extra or {}
         # The plain steps may be compiled; the regularisers differentiate gradients and may not.
-        network = state.generator
-        self._restore: Callable[[Tensor], Tensor] = (
-            compiled(network) if config.device.compile else network
-        )
+        generator = state.generator
+        self._restore = compiled(generator) if config.device.compile else generator
 
     def step(self, pairs: Sequence[Pair]) -> Scalars:
         """Everything that is due at ``state.step``; the mean losses of this process.
