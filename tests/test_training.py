@@ -202,6 +202,37 @@ def test_starts_from_a_checkpoint(faces: Path, tmp_path: Path) -> None:
     assert_equal_weights(opened.state.average.state_dict(), read_state_dict(start))
 
 
+@pytest.mark.parametrize(
+    "kind", ["exported", "ours", "gpen's trainer", "gpen's -D.pth", "stylegan2"]
+)
+def test_a_discriminator_is_read_from_every_file_that_holds_one(
+    faces: Path, tmp_path: Path, kind: str
+) -> None:
+    run(faces, tmp_path / "first", tiny_config(run={"steps": 2}))
+    own = sorted((tmp_path / "first/checkpoints").glob("step-*.pt"))[-1]
+    saved = read_checkpoint(own)
+    theirs = {
+        "g": saved["g"],
+        "d": saved["d"],
+        "g_ema": saved["g_ema"],
+        "d_optim": saved["d_optim"],
+    }
+    files: dict[str, tuple[Path, object]] = {
+        "exported": (tmp_path / "first/weights/gpen-last-D.safetensors", None),
+        "ours": (own, None),
+        "gpen's trainer": (tmp_path / "000100.pth", theirs),
+        "gpen's -D.pth": (tmp_path / "GPEN-BFR-256-D.pth", saved["d"]),
+        "stylegan2": (tmp_path / "550000.pt", {**theirs, "latent_avg": torch.zeros(16)}),
+    }
+    path, contents = files[kind]
+    if contents is not None:
+        torch.save(contents, path)
+    model: dict[str, object] = {"start_discriminator": str(path), "start": str(own)}
+    opened = open_run(faces, tmp_path / "second", tiny_config(model=model))
+    assert opened.state.discriminator is not None
+    assert_equal_weights(opened.state.discriminator.state_dict(), saved["d"])
+
+
 def test_pixel_losses_alone_need_no_discriminator(faces: Path, tmp_path: Path) -> None:
     config = tiny_config(
         loss={"adversarial_weight": 0, "feature_weight": 0, "frequency_weight": 0.1,

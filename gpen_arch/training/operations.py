@@ -66,4 +66,5 @@ def sharpened(image: Image, weight: float, size: int, threshold: float) -> Image
     residual = image - np.asarray(cv2.GaussianBlur(image, (size, size), 0), dtype=np.float32)
     mask = (np.abs(residual) * 255 > threshold).astype(np.float32)
     mask = np.asarray(cv2.GaussianBlur(mask, (size, size), 0), dtype=np.float32)
-    return image + mask * (clipped(image + weight * residual) - image)
+    sharp = clipped(image + np.float32(weight) * residual)
+    return np.asarray(mask * sharp + (1 - mask) * image, dtype=np.float32)

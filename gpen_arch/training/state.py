@@ -1,18 +1,18 @@
 """What training changes: networks, optimisers and counters; and how a run begins."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import TrainingError
-from ..loading import load_discriminator, load_gpen
 from ..networks.discriminator import Discriminator
-from ..networks.gpen import GPEN, FeatureInjection
+from ..networks.gpen import GPEN
 from .config import ModelOptions, OptimiserOptions, TrainingConfig
 from .speed import arrange
+from .starts import start_discriminator, start_generator
 
 FORMAT = 1
 
@@ -78,8 +78,10 @@ def begin(config: TrainingConfig, device: torch.device) -> TrainingState:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
-        generator = _generator(config.model)
-        discriminator = _discriminator(config.model) if config.loss.needs_discriminator else None
+        generator = start_generator(config.model)
+        discriminator = (
+            start_discriminator(config.model) if config.loss.needs_discriminator else None
+        )
     average = GPEN(generator.config)
     average.load_state_dict(generator.state_dict())
     average.eval().requires_grad_(False)
@@ -95,46 +97,6 @@ def begin(config: TrainingConfig, device: torch.device) -> TrainingState:
         discriminator_optimiser=_discriminator_optimiser(discriminator, config),
         path_mean=torch.zeros((), device=device),
     )
-
-
-def _generator(model: ModelOptions) -> GPEN:
-    if model.start:
-        return _loaded_generator(model)
-    generator = GPEN(model.generator)
-    if model.prior:
-        from .priors import load_prior
-
-        load_prior(generator, model.prior)
-    elif model.injection:
-        for module in generator.modules():
-            if isinstance(module, FeatureInjection):
-                nn.init.constant_(module.weight, model.injection)
-    return generator
-
-
-def _loaded_generator(model: ModelOptions) -> GPEN:
-    loaded = load_gpen(model.start)
-    if loaded.config.img_resolution != model.size:
-        raise TrainingError(
-            f"expected a GPEN of {model.size} px to start from, found one of "
-            f"{loaded.config.img_resolution} px in {model.start}. Train at that size, or choose "
-            "another file"
-        )
-    return loaded.requires_grad_(True).train()
-
-
-def _discriminator(model: ModelOptions) -> Discriminator:
-    if not model.start_discriminator:
-        return Discriminator(model.discriminator)
-    loaded = load_discriminator(model.start_discriminator)
-    if loaded.config.img_resolution != model.size:
-        raise TrainingError(
-            f"expected a discriminator of {model.size} px, found one of "
-            f"{loaded.config.img_resolution} px in {model.start_discriminator}. Choose another file"
-        )
-    fresh = Discriminator(replace(loaded.config, stddev_group=model.stddev_group))
-    fresh.load_state_dict(loaded.state_dict())
-    return fresh
 
 
 def parts(generator: GPEN) -> dict[str, list[nn.Parameter]]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LAST_WEIGHTS, BEST_WEIGHTS = "gpen-last.safetensors", "gpen-best.safetensors"
+LAST_DISCRIMINATOR = "gpen-last-D.safetensors"
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ class Trainer:
             if score > state.best[0]:
                 state.best = (score, state.step)
                 self.folder.checkpoints.save_best(self._saved())
-                self._export(BEST_WEIGHTS)
+                self._export(BEST_WEIGHTS, state.average)
         self.accelerator.wait_for_everyone()
 
     def _saved(self) -> dict[str, Any]:
@@ -226,11 +227,13 @@ class Trainer:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             self.folder.checkpoints.save(self._saved(), self.state.step)
-            self._export(LAST_WEIGHTS)
+            self._export(LAST_WEIGHTS, self.state.average)
+            if self.state.discriminator is not None:
+                self._export(LAST_DISCRIMINATOR, self.state.discriminator)
         self.accelerator.wait_for_everyone()
 
-    def _export(self, name: str) -> None:
-        export_weights(self.folder.weights / name, self.state.average.state_dict(), torch.float32)
+    def _export(self, name: str, network: nn.Module) -> None:
+        export_weights(self.folder.weights / name, network.state_dict(), torch.float32)
 
     def _finish(self) -> None:
         """Save what a stop would lose."""
