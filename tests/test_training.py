@@ -26,7 +26,6 @@ from gpen_arch.errors import (
 from gpen_arch.evaluation.perceptual import lpips_metric
 from gpen_arch.loading import load_gpen, read_state_dict
 from gpen_arch.training import checkpoints
-from gpen_arch.training import trainer as trainer_module
 from gpen_arch.training.checkpoints import read_checkpoint
 from gpen_arch.training.config import TrainingConfig, load_config
 from gpen_arch.training.dataset import FaceDataset, FaceItem
@@ -318,7 +317,7 @@ def test_validating_on_the_training_faces_is_refused(faces: Path, tmp_path: Path
 
 def test_a_folder_of_another_configuration_is_refused(faces: Path, tmp_path: Path) -> None:
     run(faces, tmp_path / "run", tiny_config(run={"steps": 2}))
-    with pytest.raises(TrainingError, match=r"config\.run\.seed 0 there, 5 now"):
+    with pytest.raises(TrainingError, match=r"run\.seed 0 there, 5 now"):
         open_run(faces, tmp_path / "run", tiny_config(run={"steps": 2, "seed": 5}))
 
 
@@ -484,4 +483,4 @@ def test_configurations_survive_json() -> None:
 
 
 def test_step_numbers_are_read_from_names() -> None:
-    assert trainer_module.read_step(Path("step-00000420.pt")) == 420
+    assert checkpoints.step_of(Path("step-00000420.pt")) == 420

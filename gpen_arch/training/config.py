@@ -222,7 +222,7 @@ class TrainingConfig:
 
 
 def load_config(path: str | Path) -> TrainingConfig:
-    """Read a ``.toml`` (or the run folder's ``.json``) configuration.
+    """Read a ``.toml`` configuration, or the one in a run folder's ``config.json``.
 
     Raises:
         InvalidOptionError: unreadable, or not a configuration.
@@ -237,7 +237,9 @@ def load_config(path: str | Path) -> TrainingConfig:
         raise InvalidOptionError(
             f"expected a training configuration (TOML), found {path} unreadable: {error}"
         ) from error
-    return TrainingConfig.from_dict(values)
+    if isinstance(values, dict) and {"config", "processes"} <= set(values):
+        values = values["config"]
+    return _build(TrainingConfig, "", values)
 
 
 def _build(kind: type[Built], name: str, values: object) -> Built:

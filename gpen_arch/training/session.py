@@ -39,6 +39,8 @@ class TrainingRequest:
         device: ``auto``, or ``cpu``.
         networks: paths of pretrained networks for losses (``arcface``, ``alex``, ``vgg``).
         folders: where to look for the others.
+        continue_with: options whose values a resumed run may have changed, such as
+            ``optimiser.encoder_lr``; see :mod:`.resuming`.
     """
 
     config: TrainingConfig
@@ -48,6 +50,7 @@ class TrainingRequest:
     device: str = "auto"
     networks: dict[str, Path] = field(default_factory=dict)
     folders: tuple[Path, ...] = ()
+    continue_with: tuple[str, ...] = ()
 
 
 def make_accelerator(config: TrainingConfig, device: str) -> "Accelerator":
@@ -137,7 +140,13 @@ def open_trainer(
     if config.run.best == "lpips":
         lpips = load_lpips("alex", path=request.networks.get("alex"), folders=request.folders)
     description = describe(request, train, val, accelerator.num_processes)
-    folder = RunFolder(request.out, description, config.run.keep, claim=accelerator.is_main_process)
+    folder = RunFolder(
+        request.out,
+        description,
+        config.run.keep,
+        claim=accelerator.is_main_process,
+        allowed=request.continue_with,
+    )
     scalars = None
     if config.run.tensorboard and accelerator.is_main_process:
         scalars = tensorboard_writer(request.out / "tensorboard")

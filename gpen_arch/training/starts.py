@@ -9,8 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from ..errors import TrainingError
-from ..loading import _read_pickle as read_pickle
-from ..loading import load_discriminator, load_gpen
+from ..loading import load_discriminator, load_gpen, read_pickle
 from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN, FeatureInjection
 from .config import ModelOptions

@@ -54,14 +54,21 @@ class TrainingState:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`. Raises TrainingError where it does not fit."""
+        """Go on from :meth:`state_dict`; rates and betas stay as they are configured now.
+
+        A discriminator that the saved run had no use for keeps its first weights.
+
+        Raises:
+            TrainingError: it does not fit.
+        """
         try:
             self.generator.load_state_dict(saved["g"])
             self.average.load_state_dict(saved["g_ema"])
-            self.generator_optimiser.load_state_dict(saved["g_optim"])
-            if self.discriminator is not None and self.discriminator_optimiser is not None:
-                self.discriminator.load_state_dict(saved["d"])
-                self.discriminator_optimiser.load_state_dict(saved["d_optim"])
+            _load_moments(self.generator_optimiser, saved["g_optim"])
+            critic, optimiser = self.discriminator, self.discriminator_optimiser
+            if critic is not None and optimiser is not None and saved["d"] is not None:
+                critic.load_state_dict(saved["d"])
+                _load_moments(optimiser, saved["d_optim"])
             self.path_mean.copy_(saved["path_mean"])
             self.step, self.best = int(saved["step"]), (saved["best"][0], saved["best"][1])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
@@ -69,6 +76,15 @@ class TrainingState:
                 "expected a checkpoint of this run's networks, found another one's: "
                 f"{str(error).splitlines()[0]}. Resume with the run folder's own configuration"
             ) from error
+
+
+def _load_moments(optimiser: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Load what an optimiser remembers, but not its options."""
+    groups = [
+        {**theirs, **{name: value for name, value in own.items() if name != "params"}}
+        for theirs, own in zip(saved["param_groups"], optimiser.param_groups, strict=True)
+    ]
+    optimiser.load_state_dict({**saved, "param_groups": groups})
 
 
 def begin(config: TrainingConfig, device: torch.device) -> TrainingState:

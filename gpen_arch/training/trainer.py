@@ -15,10 +15,12 @@ from torch.utils.data import DataLoader
 
 from ..errors import InsufficientMemoryError, TrainingError
 from ..progress import ProgressCallback, ignore_progress
-from .checkpoints import export_weights, read_checkpoint
+from . import remedies
+from .checkpoints import export_weights, read_checkpoint, step_of
 from .config import TrainingConfig
 from .dataset import FaceDataset
 from .ema import decay_at, update_average
+from .resuming import JUDGED
 from .run_folder import RunFolder
 from .sampling import PlacedFaces, Share, StepSampler
 from .schedule import rate_factor, set_rates
@@ -123,6 +125,8 @@ class Trainer:
         if last is not None:
             self.state.load_state_dict(read_checkpoint(last, self.accelerator.device))
             logger.info("resumed from %s", last)
+        if JUDGED & self.folder.changed:
+            self.state.best = (float("-inf"), 0)
         if self.accelerator.is_main_process:
             self.folder.rewind(self.state.step)
         self.accelerator.wait_for_everyone()
@@ -151,13 +155,12 @@ class Trainer:
         if isinstance(error, torch.cuda.OutOfMemoryError):
             return InsufficientMemoryError(
                 f"expected room for a step of {self.config.data.batch_size} faces, found {reason} "
-                f"{self._last_good()}; halve data.batch_size and double optimiser.accumulate"
+                f"{self._last_good()}; {remedies.less_memory(self.config)}"
             )
         if "DataLoader worker" in reason:
             return TrainingError(
                 f"expected pictures for step {self.state.step + 1}, found that a data worker died "
-                f"({reason}). {self._last_good()}; resume with the same command, with fewer "
-                "data.workers if memory ran out"
+                f"({reason}). {self._last_good()}; {remedies.fewer_workers(self.config)}"
             )
         return error
 
@@ -165,8 +168,8 @@ class Trainer:
         names = ", ".join(name for pair in pairs for name in pair.names)
         return (
             f"expected finite losses and gradients, found NaN or infinity at step "
-            f"{self.state.step + 1} ({error}). The batch: {names}. {self._last_good()}; lower the "
-            "learning rates or set optimiser.clip, and look at these files"
+            f"{self.state.step + 1} ({error}). The batch: {names}. {self._last_good()}; "
+            f"{remedies.gentler(self.config.optimiser)}"
         )
 
     def _last_good(self) -> str:
@@ -238,7 +241,7 @@ class Trainer:
     def _finish(self) -> None:
         """Save what a stop would lose."""
         last = self.folder.checkpoints.last()
-        if last is None or read_step(last) != self.state.step:
+        if last is None or step_of(last) != self.state.step:
             self._save()
 
     def _all_stop(self, stop: Callable[[], bool]) -> bool:
@@ -284,8 +287,3 @@ def _start_worker(worker: int) -> None:
     """Ctrl-C reaches every process of the terminal; a worker must outlive the last step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit_threads()
-
-
-def read_step(path: Path) -> int:
-    """The step in a numbered checkpoint's name."""
-    return int(path.stem.removeprefix("step-"))
