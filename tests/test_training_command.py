@@ -103,9 +103,35 @@ def test_the_papers_values() -> None:
     assert rates.encoder_lr / rates.discriminator_lr == pytest.approx(100)
     assert rates.decoder_lr / rates.discriminator_lr == pytest.approx(10)
     assert config.loss.feature_weight == 0.02
+    assert config.data.batch_size == 1
     assert (config.loss.r1_gamma, config.loss.r1_every) == (10, 16)
     assert (config.loss.path_weight, config.loss.path_every, config.loss.path_shrink) == (2, 4, 2)
     assert rates.ema_decay == 0.5 ** (32 / 10_000)
+
+
+@pytest.mark.parametrize("name", ["gpen-simple", "gpen-modelscope"])
+def test_the_published_trainers_regularise_the_whole_batch(name: str) -> None:
+    config = load_config(BUILTIN / f"{name}.toml")
+    assert config.loss.path_shrink == 1
+    assert config.optimiser.encoder_lr == config.optimiser.decoder_lr == 2e-3
+
+
+def test_the_papers_rates_without_a_pretrained_decoder_are_refused(
+    setup: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidOptionError, match="--prior FILE") as caught:
+        call(*setup, "--config", "gpen-paper")
+    assert not (tmp_path / "run").exists()
+    assert call(*setup) == 0
+    weights = str(tmp_path / "run/weights/gpen-last.safetensors")
+    config = tiny_config(run={"steps": 2}, optimiser={"decoder_lr": 2e-4}).to_dict()
+    (tmp_path / "slow.json").write_text(json.dumps(config))
+    slow = [*setup, "--config", str(tmp_path / "slow.json"), "--out", str(tmp_path / "slow")]
+    with pytest.raises(InvalidOptionError, match="--start FILE"):
+        call(*slow)
+    assert call(*slow, "--start", weights) == 0
+    scratch = str(caught.value).rpartition("--config ")[2]
+    load_config(BUILTIN / f"{scratch}.toml")
 
 
 def test_pixel_losses_by_hand() -> None:

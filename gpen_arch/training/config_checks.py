@@ -34,6 +34,23 @@ def check_config(config: TrainingConfig) -> None:
         raise InvalidOptionError(f"expected {'; '.join(broken)}. Change the configuration")
 
 
+def require_decoder(config: TrainingConfig) -> None:
+    """Refuse to let a decoder learn slowly that begins with random weights.
+
+    Raises:
+        InvalidOptionError: the decoder's rate is below the encoder's, and nothing says where its
+            weights come from.
+    """
+    model, rates = config.model, config.optimiser
+    if rates.decoder_lr < rates.encoder_lr and not (model.start or model.prior):
+        raise InvalidOptionError(
+            f"expected a pretrained decoder for these learning rates (encoder {rates.encoder_lr:g}, "
+            f"decoder {rates.decoder_lr:g}), found none. Give a StyleGAN2 prior (--prior FILE) or a "
+            "GPEN to go on from (--start FILE); to train from scratch, choose a configuration with "
+            "one rate, such as --config gpen-modelscope"
+        )
+
+
 def _model_rules(model: ModelOptions) -> Rules:
     return [
         (f"model.size one of {', '.join(map(str, SIZES))}", model.size in SIZES),

@@ -11,6 +11,7 @@ from ..errors import DatasetError, MissingDependencyError
 from ..evaluation.perceptual import load_lpips
 from ..progress import ProgressCallback, ignore_progress
 from .config import TrainingConfig
+from .config_checks import require_decoder
 from .dataset import Augmentation, FaceDataset
 from .extra_losses import load_extra_losses
 from .framing import Framing
@@ -75,9 +76,11 @@ def open_faces(
     """The training and the validation pictures.
 
     Raises:
+        InvalidOptionError: the rates ask for a pretrained decoder, and there is none.
         DatasetError: nothing usable, or a picture is in both.
     """
     config = request.config
+    require_decoder(config)
     recipe, size, data = load_recipe(config.data.recipe), config.model.size, config.data
     augmentation = Augmentation(
         None if data.flip < 0 else data.flip,
