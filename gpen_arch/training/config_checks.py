@@ -44,10 +44,10 @@ def require_decoder(config: TrainingConfig) -> None:
     model, rates = config.model, config.optimiser
     if rates.decoder_lr < rates.encoder_lr and not (model.start or model.prior):
         raise InvalidOptionError(
-            f"expected a pretrained decoder for these learning rates (encoder {rates.encoder_lr:g}, "
-            f"decoder {rates.decoder_lr:g}), found none. Give a StyleGAN2 prior (--prior FILE) or a "
-            "GPEN to go on from (--start FILE); to train from scratch, choose a configuration with "
-            "one rate, such as --config gpen-modelscope"
+            "expected a pretrained decoder, since it learns more slowly than the encoder "
+            f"({rates.decoder_lr:g}, {rates.encoder_lr:g}), found none. Give a StyleGAN2 prior "
+            "(--prior FILE) or a GPEN to go on from (--start FILE); to train from scratch, choose "
+            "a configuration with one rate, such as --config gpen-modelscope"
         )
 
 

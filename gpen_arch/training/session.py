@@ -16,7 +16,7 @@ from .dataset import Augmentation, FaceDataset
 from .extra_losses import load_extra_losses
 from .framing import Framing
 from .recipes import load_recipe
-from .run_folder import RunFolder
+from .run_folder import CONFIG_FILE, RunFolder
 from .speed import require_compiler
 from .trainer import Trainer
 
@@ -80,7 +80,8 @@ def open_faces(
         DatasetError: nothing usable, or a picture is in both.
     """
     config = request.config
-    require_decoder(config)
+    if not (request.out / CONFIG_FILE).is_file():  # a run that goes on has a decoder
+        require_decoder(config)
     recipe, size, data = load_recipe(config.data.recipe), config.model.size, config.data
     augmentation = Augmentation(
         None if data.flip < 0 else data.flip,
