@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +30,9 @@ from gpen_arch.training import checkpoints
 from gpen_arch.training.checkpoints import read_checkpoint
 from gpen_arch.training.config import TrainingConfig, load_config
 from gpen_arch.training.dataset import FaceDataset, FaceItem
+from gpen_arch.training.degradations import Stream, generator_for
 from gpen_arch.training.interrupts import StopSignal
+from gpen_arch.training.recipes import load_recipe
 from gpen_arch.training.sampling import Share, StepSampler
 from gpen_arch.training.session import TrainingRequest, make_accelerator, open_trainer
 from gpen_arch.training.state import begin
@@ -277,6 +280,25 @@ def test_the_order_of_pictures_depends_on_the_step_alone() -> None:
     assert sorted(dealt[0] + dealt[1]) == sorted(whole.places(0))
 
 
+def test_every_purpose_has_a_chance_of_its_own() -> None:
+    """Even where a picture's number is another purpose's first words."""
+    drawn = {
+        generator_for(0, 3, index, stream).integers(2**63)
+        for index in (0, 1, 0x5EED, 0xC409, 0xFA78)
+        for stream in Stream
+    }
+    assert len(drawn) == 5 * len(Stream)
+
+
+def test_training_never_sees_the_degradations_that_it_is_judged_by(faces: Path) -> None:
+    """The first epoch of seed 0 would have validation's."""
+    recipe = load_recipe("gfpgan").without_augmentation()
+    judged = FaceDataset(faces / "val", 32, recipe, seed=0)
+    trained = FaceDataset(faces / "val", 32, recipe, seed=0, stream=Stream.TRAINING)
+    assert torch.equal(judged.item(0, 0)["hq"], trained.item(0, 0)["hq"])
+    assert not torch.equal(judged.item(0, 0)["lq"], trained.item(0, 0)["lq"])
+
+
 def test_one_picture_is_enough(tmp_path: Path) -> None:
     write_faces(tmp_path / "train", 1)
     write_faces(tmp_path / "val", 1, seed=2)
@@ -314,6 +336,23 @@ def test_validating_on_the_training_faces_is_refused(faces: Path, tmp_path: Path
             TrainingRequest(config, folder, folder, tmp_path / "run", "cpu"),
             make_accelerator(config, "cpu"),
         )
+
+
+def test_a_validation_face_is_found_among_the_training_faces_by_what_it_shows(
+    faces: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(faces / "val", tmp_path / "val")
+    with Image.open(faces / "train/004.png") as picture:
+        smaller = picture.resize((24, 24), Image.Resampling.BOX)
+    smaller.save(tmp_path / "val/another-name.jpg", quality=90)
+    request = TrainingRequest(
+        tiny_config(), str(faces / "train"), str(tmp_path / "val"), tmp_path / "run", "cpu"
+    )
+    with pytest.raises(DatasetError, match=r"1 of 5 .*another-name\.jpg .*004\.png"):
+        open_trainer(request, make_accelerator(request.config, "cpu"))
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "val/another-name.jpg").unlink()  # as the message says
+    assert open_trainer(request, make_accelerator(request.config, "cpu")).run().finished
 
 
 def test_a_folder_of_another_configuration_is_refused(faces: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from gpen_arch.training import losses
 from gpen_arch.training.config import OptimiserOptions, load_config
 from gpen_arch.training.ema import decay_at, update_average
 from gpen_arch.training.extra_losses import IdentityLoss, PerceptualLoss
+from gpen_arch.training.launcher import require_plain_launch
 from gpen_arch.training.schedule import rate_factor
 from gpen_arch.training.trainer import Trainer
 
@@ -95,6 +96,36 @@ def test_a_missing_start_is_refused_before_anything_else(setup: list[str], tmp_p
 def test_built_in_configurations_open(path: Path) -> None:
     config = load_config(path)
     assert config.model.size in (256, 512)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("ACCELERATE_USE_FSDP", "true", "found FSDP"),
+        ("ACCELERATE_USE_DEEPSPEED", "true", "found DeepSpeed"),
+        ("ACCELERATE_MIXED_PRECISION", "fp16", "Gradients are not scaled"),
+        ("ACCELERATE_MIXED_PRECISION", "bf16", "--precision bf16"),
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", "--accumulate 4"),
+        ("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR", "device.compile = true"),
+    ],
+)
+def test_launcher_settings_without_effect_are_refused_by_name(
+    setup: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    setting: str, value: str, message: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv(setting, value)
+    with pytest.raises(InvalidOptionError, match=message):
+        call(*setup)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_the_launcher_says_by_default_is_accepted() -> None:
+    plain = {
+        "ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "NO",
+        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "1", "ACCELERATE_USE_FSDP": "false",
+    }  # fmt: skip
+    require_plain_launch("bf16", plain)
+    require_plain_launch("bf16", {"ACCELERATE_MIXED_PRECISION": "bf16"})
 
 
 def test_the_papers_values() -> None:

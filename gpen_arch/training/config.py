@@ -160,6 +160,8 @@ class RunOptions:
     """How long, and what is written how often (in steps).
 
     Attributes:
+        precision: of forward and backward passes, apart from the regularisers. Not fp16: gradients
+            are not scaled, which it would need.
         best: the validation score by which the best weights are chosen: PSNR, or LPIPS (alex),
             which is computed only then.
     """

@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 
 from ..errors import DatasetError, InvalidImageError
 from ..progress import ProgressCallback, ignore_progress
-from .degradations import Recipe, degrade_pair, generator_for
+from .degradations import Recipe, Stream, degrade_pair, generator_for
 from .framing import OVERSAMPLING, Framing, reframe
+from .leakage import Thumbnails, thumbnail
 from .operations import Image, as_grey, clipped
 from .sources import FaceSource, Pixels, SkippedFile, open_source
 
@@ -70,9 +71,14 @@ class FaceDataset(Dataset[FaceItem]):
         size: side S of the pictures, pixels.
         recipe: for sources without degraded partners.
         seed: of all chance.
+        stream: what the pictures are for; training has degradations of its own.
         augmentation: on top of the recipe's own.
         cache: keep the decoded pictures in memory, 3 S^2 bytes each (twice that for pairs).
         on_progress: called while the pictures are checked.
+
+    Attributes:
+        report: how many pictures are used, and which are not.
+        thumbnails: of the used pictures, by index; see :mod:`.leakage`.
 
     Raises:
         DatasetError: nothing usable, or no recipe for a source that needs one.
@@ -85,6 +91,7 @@ class FaceDataset(Dataset[FaceItem]):
         recipe: Recipe | None = None,
         *,
         seed: int = 0,
+        stream: Stream = Stream.PICTURES,
         augmentation: Augmentation | None = None,
         cache: bool = False,
         on_progress: ProgressCallback = ignore_progress,
@@ -95,7 +102,7 @@ class FaceDataset(Dataset[FaceItem]):
                 "Expected a degradation recipe, since these faces have no degraded partners; "
                 "found none. Name one, such as gfpgan."
             )
-        self.size, self.recipe, self.seed = size, recipe, seed
+        self.size, self.recipe, self.seed, self.stream = size, recipe, seed, stream
         self.augmentation = augmentation or Augmentation()
         # Shared memory, so that workers which outlive an epoch see the next one's number.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
@@ -121,7 +128,7 @@ class FaceDataset(Dataset[FaceItem]):
         place = self._indices[index]
         pixels, partner = self._cache[place] if place in self._cache else self._read(place)
         # The place in the source, so that a file that cannot be read shifts no other's chance.
-        rng = generator_for(self.seed, epoch, place)
+        rng = generator_for(self.seed, epoch, place, self.stream)
         good, degraded = self._pair(pixels, partner, rng)
         return FaceItem(hq=_tensor(good), lq=_tensor(degraded), index=index, name=self.name(index))
 
@@ -166,6 +173,7 @@ class FaceDataset(Dataset[FaceItem]):
     ) -> tuple[tuple[int, ...], DataReport]:
         """Decodes every picture once: a truncated file shows in no header."""
         usable: list[int] = []
+        thumbnails: list[Thumbnails] = []
         skipped = list(self.source.skipped)
         enlarged, total = 0, len(self.source)
         on_progress(0, total)
@@ -176,6 +184,7 @@ class FaceDataset(Dataset[FaceItem]):
                     logger.warning("left out: %s", outcome)
                 else:
                     usable.append(place)
+                    thumbnails.append(outcome.thumbnail)
                     enlarged += outcome.enlarged
                     if cache:
                         self._cache[place] = outcome.pictures
@@ -187,6 +196,7 @@ class FaceDataset(Dataset[FaceItem]):
             )
         if enlarged:
             logger.warning("%d of %d faces are under %d pixels", enlarged, len(usable), self.size)
+        self.thumbnails = np.stack(thumbnails)
         return tuple(usable), DataReport(len(usable), enlarged, tuple(skipped))
 
     def _try(self, place: int) -> "_Checked | InvalidImageError":
@@ -198,13 +208,14 @@ class FaceDataset(Dataset[FaceItem]):
                 partner = self._fit(self.source.read_degraded(place))
         except InvalidImageError as error:
             return error
-        return _Checked((good, partner), min(raw.shape[:2]) < self.size)
+        return _Checked((good, partner), min(raw.shape[:2]) < self.size, thumbnail(raw))
 
 
 @dataclass(frozen=True)
 class _Checked:
     pictures: tuple[Pixels, Pixels | None]
     enlarged: bool
+    thumbnail: Thumbnails
 
 
 def fit_face(pixels: Pixels, size: int) -> Pixels:

@@ -13,8 +13,11 @@ from ..progress import ProgressCallback, ignore_progress
 from .config import TrainingConfig
 from .config_checks import require_decoder
 from .dataset import Augmentation, FaceDataset
+from .degradations import Stream
 from .extra_losses import load_extra_losses
 from .framing import Framing
+from .launcher import require_plain_launch
+from .leakage import shared_pictures
 from .recipes import load_recipe
 from .run_folder import CONFIG_FILE, RunFolder
 from .speed import require_compiler
@@ -59,7 +62,9 @@ def make_accelerator(config: TrainingConfig, device: str) -> "Accelerator":
 
     Raises:
         MissingDependencyError: it is not installed.
+        InvalidOptionError: the launcher was told of ways to train that this trainer has not.
     """
+    require_plain_launch(config.run.precision)
     try:
         from accelerate import Accelerator
     except ModuleNotFoundError as error:
@@ -93,6 +98,7 @@ def open_faces(
         size,
         recipe,
         seed=config.run.seed,
+        stream=Stream.TRAINING,
         augmentation=augmentation,
         cache=data.cache,
         on_progress=on_progress,
@@ -100,12 +106,19 @@ def open_faces(
     val = FaceDataset(
         request.val, size, recipe.without_augmentation(), seed=VALIDATION_SEED, cache=data.cache
     )
-    if Path(request.train).resolve() == Path(request.val).resolve():
-        raise DatasetError(
-            f"expected validation faces that are not trained on, found {request.val} for both. "
-            "Set some faces aside"
-        )
+    _require_apart(train, val)
     return train, val
+
+
+def _require_apart(train: FaceDataset, val: FaceDataset) -> None:
+    """Refuse to validate on faces that are trained on: by what they show, not by their names."""
+    shared = shared_pictures(val.thumbnails, train.thumbnails)
+    if shared:
+        pairs = [f"{val.name(one)} (trained on as {train.name(other)})" for one, other in shared]
+        raise DatasetError(
+            f"expected validation faces that are not trained on, found {len(shared)} of {len(val)} "
+            f"in both sets: {', '.join(pairs[:3])}. Take them out of one of the two"
+        )
 
 
 def describe(

@@ -12,7 +12,7 @@ from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN
 from . import losses
 from .config import TrainingConfig
-from .degradations import generator_for
+from .degradations import Stream, generator_for
 from .speed import compiled
 from .state import TrainingState
 
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 PATH_DECAY = 0.01
-PATH_STREAM = 0xFA78
 Scalars = dict[str, Tensor]
-CHOICE_STREAM = 0xC409
 PictureLoss = Callable[[Tensor, Tensor, np.random.Generator], Tensor]
 """(restored, truth), both (B, 3, S, S) in -1..1, and the step's chance, to a scalar."""
 
@@ -124,7 +122,7 @@ class Updates:
         if options.gradient_weight:
             value = losses.gradient_loss(restored, truth)
             found["gradient"] = (options.gradient_weight, value)
-        rng = generator_for(self.config.run.seed, self.state.step, CHOICE_STREAM)
+        rng = generator_for(self.config.run.seed, self.state.step, 0, Stream.LOSSES)
         for name, (weight, function) in self.extra.items():
             with self.accelerator.autocast():
                 found[name] = (weight, function(restored, truth, rng).float())
@@ -176,7 +174,7 @@ class Updates:
         source, faces = torch.Generator(images.device), list[Tensor]()
         for place in range(len(images)):
             number = (place * world + rank) * self.config.optimiser.accumulate + turn
-            rng = generator_for(self.config.run.seed, self.state.step, PATH_STREAM + number)
+            rng = generator_for(self.config.run.seed, self.state.step, number, Stream.PATH_NOISE)
             source.manual_seed(int(rng.integers(2**63)))
             faces.append(torch.randn(images.shape[1:], generator=source, device=images.device))
         return torch.stack(faces)
