@@ -142,6 +142,31 @@ def test_the_order_of_operations_is_the_published_one(
     assert np.mean(np.abs(result - expected)) < 0.05 / 255
 
 
+# The recipes of Real-ESRGAN and BSRGAN
+
+
+@pytest.mark.parametrize("name", ["realesrgan", "bsrgan"])
+def test_pictures_keep_their_colour_where_the_publication_keeps_it(name: str) -> None:
+    assert load_recipe(name).grey == 0
+
+
+def test_real_esrgan_starts_from_the_sharpened_picture() -> None:
+    assert load_recipe("realesrgan").steps[0] == steps.Sharpen()
+
+
+def test_sharpening_is_basicsrs() -> None:
+    """Its function for arrays, word for word (basicsr/utils/img_process_util.py)."""
+    image = np.asarray(cv2.GaussianBlur(picture(96, 80), (0, 0), 2), dtype=np.float32)
+    residual = image - cv2.GaussianBlur(image, (51, 51), 0)
+    mask = (np.abs(residual) * 255 > 10).astype("float32")
+    soft_mask = cv2.GaussianBlur(mask, (51, 51), 0)
+    sharp = np.clip(image + 0.5 * residual, 0, 1)
+    expected = soft_mask * sharp + (1 - soft_mask) * image
+    found = steps.Sharpen().apply(image, (96, 80), np.random.default_rng(0))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(found - image).mean() * 255 > 1
+
+
 # Chance
 
 
@@ -297,7 +322,7 @@ def test_a_recipe_is_read_from_toml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"steps": [{"kind": "sharpen"}]}, "needs a kind"),
+        ({"steps": [{"kind": "solarise"}]}, "needs a kind"),
         ({"steps": "blur"}, "must be a list"),
         ({"steps": [{"kind": "jpeg", "qualty": [1, 2]}]}, "found qualty"),
         ({"steps": [{"kind": "jpeg", "quality": [90, 30]}]}, "smaller first"),
@@ -308,6 +333,7 @@ def test_a_recipe_is_read_from_toml(tmp_path: Path) -> None:
         ({"steps": [{"kind": "rescale", "weights": [0, 0, 0]}]}, "not all 0"),
         ({"steps": [{"kind": "one_of", "weights": [1]}]}, "incomplete"),
         ({"steps": [{"kind": "shuffle", "steps": [], "in_order": [0]}]}, "places in steps"),
+        ({"steps": [{"kind": "sharpen", "sizes": [50, 50]}]}, "odd"),
         ({"flip": 1.5}, "0..1"),
         ({"name": "x", "blur": True}, "found blur"),
     ],

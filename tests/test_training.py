@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from gpen_arch.data.dataset import FaceDataset, FaceItem
 from gpen_arch.data.sampler import Share, StepSampler
+from gpen_arch.degradation.recipe import Stream, generator_for
+from gpen_arch.degradation.recipes import load_recipe
 from gpen_arch.errors import (
     DatasetError,
     GpenError,
@@ -25,13 +28,14 @@ from gpen_arch.errors import (
     TrainingError,
     WeightsNotFoundError,
 )
+from gpen_arch.evaluation.perceptual import lpips_metric
 from gpen_arch.loading import load_gpen, read_state_dict
 from gpen_arch.training import checkpoints
-from gpen_arch.training import trainer as trainer_module
 from gpen_arch.training.checkpoints import read_checkpoint
 from gpen_arch.training.config import TrainingConfig, load_config
 from gpen_arch.training.interrupts import StopSignal
 from gpen_arch.training.session import TrainingRequest, make_accelerator, open_trainer
+from gpen_arch.training.state import begin
 from gpen_arch.training.trainer import Trainer, TrainingResult
 
 from .training_runs import tiny_config, write_faces
@@ -99,7 +103,7 @@ def test_sixty_steps_learn_and_leave_a_whole_run_folder(faces: Path, tmp_path: P
     validation = [line["val/psnr"] for line in lines if "val/psnr" in line]
     assert len(validation) == 3
     assert validation[-1] > validation[0] + 1
-    assert result.psnr == pytest.approx(max(validation))
+    assert result.score == pytest.approx(max(validation))
     names = {name for line in lines for name in line}
     assert {"loss/pixel", "loss/adversarial", "loss/feature", "loss/r1", "loss/path"} <= names
     assert {path.name for path in (out / "checkpoints").iterdir()} == {
@@ -180,12 +184,12 @@ def test_frozen_parts_stay(faces: Path, tmp_path: Path) -> None:
     assert not any(key.startswith("generator.style") for key in changed)
 
 
-def test_rates_differ_by_part(faces: Path, tmp_path: Path) -> None:
+def test_rates_differ_by_part() -> None:
     config = tiny_config(
         optimiser={"encoder_lr": 2e-3, "decoder_lr": 2e-4, "discriminator_lr": 2e-5},
         loss={"r1_every": 16, "path_every": 4},
     )
-    state = open_run(faces, tmp_path / "run", config).state
+    state = begin(config, torch.device("cpu"))
     rates = [group["base_lr"] for group in state.generator_optimiser.param_groups]
     assert rates == pytest.approx([2e-3 * 4 / 5, 2e-4 * 4 / 5, 2e-4 * 4 / 5])
     assert state.discriminator_optimiser is not None
@@ -201,6 +205,37 @@ def test_starts_from_a_checkpoint(faces: Path, tmp_path: Path) -> None:
     assert_equal_weights(opened.state.average.state_dict(), read_state_dict(start))
 
 
+@pytest.mark.parametrize(
+    "kind", ["exported", "ours", "gpen's trainer", "gpen's -D.pth", "stylegan2"]
+)
+def test_a_discriminator_is_read_from_every_file_that_holds_one(
+    faces: Path, tmp_path: Path, kind: str
+) -> None:
+    run(faces, tmp_path / "first", tiny_config(run={"steps": 2}))
+    own = sorted((tmp_path / "first/checkpoints").glob("step-*.pt"))[-1]
+    saved = read_checkpoint(own)
+    theirs = {
+        "g": saved["g"],
+        "d": saved["d"],
+        "g_ema": saved["g_ema"],
+        "d_optim": saved["d_optim"],
+    }
+    files: dict[str, tuple[Path, object]] = {
+        "exported": (tmp_path / "first/weights/gpen-last-D.safetensors", None),
+        "ours": (own, None),
+        "gpen's trainer": (tmp_path / "000100.pth", theirs),
+        "gpen's -D.pth": (tmp_path / "GPEN-BFR-256-D.pth", saved["d"]),
+        "stylegan2": (tmp_path / "550000.pt", {**theirs, "latent_avg": torch.zeros(16)}),
+    }
+    path, contents = files[kind]
+    if contents is not None:
+        torch.save(contents, path)
+    model: dict[str, object] = {"start_discriminator": str(path), "start": str(own)}
+    opened = open_run(faces, tmp_path / "second", tiny_config(model=model))
+    assert opened.state.discriminator is not None
+    assert_equal_weights(opened.state.discriminator.state_dict(), saved["d"])
+
+
 def test_pixel_losses_alone_need_no_discriminator(faces: Path, tmp_path: Path) -> None:
     config = tiny_config(
         loss={"adversarial_weight": 0, "feature_weight": 0, "frequency_weight": 0.1,
@@ -213,6 +248,27 @@ def test_pixel_losses_alone_need_no_discriminator(faces: Path, tmp_path: Path) -
     assert read_checkpoint(tmp_path / "run/checkpoints/step-00000002.pt")["d"] is None
 
 
+@pytest.mark.slow
+def test_the_best_weights_may_be_chosen_by_lpips(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config(
+        model={"size": 64}, run={"best": "lpips", "validate_every": 2, "steps": 4},
+        loss={"adversarial_weight": 0.0, "feature_weight": 0.0, "path_weight": 0.0},
+    )  # fmt: skip
+    result = run(faces, tmp_path / "run", config)
+    figures = {r["step"]: r for r in records(tmp_path / "run") if "val/lpips" in r}
+    assert -result.score == pytest.approx(min(r["val/lpips"] for r in figures.values()))
+    assert figures[result.best_step]["val/lpips"] == pytest.approx(-result.score)
+    trainer = open_run(faces, tmp_path / "run", config)
+    degraded, truth = (pictures / 255 for pictures in trainer.validator.pairs())
+    score = lpips_metric("alex").score
+    expected = np.mean(
+        [score(*pair) for pair in zip(degraded.split(1), truth.split(1), strict=True)]
+    )
+    found = trainer.validator(torch.nn.Identity(), torch.device("cpu"))
+    assert found.lpips == pytest.approx(expected, abs=1e-5)
+    assert found.scalars()["val/lpips_gain"] == pytest.approx(0, abs=1e-5)
+
+
 def test_the_order_of_pictures_depends_on_the_step_alone() -> None:
     whole = StepSampler(10, Share(4), seed=3)
     later = iter(StepSampler(10, Share(4), seed=3, start=5))
@@ -222,6 +278,25 @@ def test_the_order_of_pictures_depends_on_the_step_alone() -> None:
     ranks = [iter(StepSampler(10, Share(2, rank=rank, world=2), seed=3)) for rank in range(2)]
     dealt = [next(rank) for rank in ranks]
     assert sorted(dealt[0] + dealt[1]) == sorted(whole.places(0))
+
+
+def test_every_purpose_has_a_chance_of_its_own() -> None:
+    """Even where a picture's number is another purpose's first words."""
+    drawn = {
+        generator_for(0, 3, index, stream).integers(2**63)
+        for index in (0, 1, 0x5EED, 0xC409, 0xFA78)
+        for stream in Stream
+    }
+    assert len(drawn) == 5 * len(Stream)
+
+
+def test_training_never_sees_the_degradations_that_it_is_judged_by(faces: Path) -> None:
+    """The first epoch of seed 0 would have validation's."""
+    recipe = load_recipe("gfpgan").without_augmentation()
+    judged = FaceDataset(faces / "val", 32, recipe, seed=0)
+    trained = FaceDataset(faces / "val", 32, recipe, seed=0, stream=Stream.TRAINING)
+    assert torch.equal(judged.item(0, 0)["hq"], trained.item(0, 0)["hq"])
+    assert not torch.equal(judged.item(0, 0)["lq"], trained.item(0, 0)["lq"])
 
 
 def test_one_picture_is_enough(tmp_path: Path) -> None:
@@ -263,9 +338,26 @@ def test_validating_on_the_training_faces_is_refused(faces: Path, tmp_path: Path
         )
 
 
+def test_a_validation_face_is_found_among_the_training_faces_by_what_it_shows(
+    faces: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(faces / "val", tmp_path / "val")
+    with Image.open(faces / "train/004.png") as picture:
+        smaller = picture.resize((24, 24), Image.Resampling.BOX)
+    smaller.save(tmp_path / "val/another-name.jpg", quality=90)
+    request = TrainingRequest(
+        tiny_config(), str(faces / "train"), str(tmp_path / "val"), tmp_path / "run", "cpu"
+    )
+    with pytest.raises(DatasetError, match=r"1 of 5 .*another-name\.jpg .*004\.png"):
+        open_trainer(request, make_accelerator(request.config, "cpu"))
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "val/another-name.jpg").unlink()  # as the message says
+    assert open_trainer(request, make_accelerator(request.config, "cpu")).run().finished
+
+
 def test_a_folder_of_another_configuration_is_refused(faces: Path, tmp_path: Path) -> None:
     run(faces, tmp_path / "run", tiny_config(run={"steps": 2}))
-    with pytest.raises(TrainingError, match=r"config\.run\.seed 0 there, 5 now"):
+    with pytest.raises(TrainingError, match=r"run\.seed 0 there, 5 now"):
         open_run(faces, tmp_path / "run", tiny_config(run={"steps": 2, "seed": 5}))
 
 
@@ -431,4 +523,4 @@ def test_configurations_survive_json() -> None:
 
 
 def test_step_numbers_are_read_from_names() -> None:
-    assert trainer_module.read_step(Path("step-00000420.pt")) == 420
+    assert checkpoints.step_of(Path("step-00000420.pt")) == 420

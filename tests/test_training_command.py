@@ -16,6 +16,7 @@ from gpen_arch.training import losses
 from gpen_arch.training.config import OptimiserOptions, load_config
 from gpen_arch.training.ema import decay_at, update_average
 from gpen_arch.training.extra_losses import IdentityLoss, PerceptualLoss
+from gpen_arch.training.launcher import require_plain_launch
 from gpen_arch.training.schedule import rate_factor
 from gpen_arch.training.trainer import Trainer
 
@@ -97,15 +98,71 @@ def test_built_in_configurations_open(path: Path) -> None:
     assert config.model.size in (256, 512)
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("ACCELERATE_USE_FSDP", "true", "found FSDP"),
+        ("ACCELERATE_USE_DEEPSPEED", "true", "found DeepSpeed"),
+        ("ACCELERATE_MIXED_PRECISION", "fp16", "Gradients are not scaled"),
+        ("ACCELERATE_MIXED_PRECISION", "bf16", "--precision bf16"),
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", "--accumulate 4"),
+        ("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR", "device.compile = true"),
+    ],
+)
+def test_launcher_settings_without_effect_are_refused_by_name(
+    setup: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    setting: str, value: str, message: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv(setting, value)
+    with pytest.raises(InvalidOptionError, match=message):
+        call(*setup)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_the_launcher_says_by_default_is_accepted() -> None:
+    plain = {
+        "ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "NO",
+        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "1", "ACCELERATE_USE_FSDP": "false",
+    }  # fmt: skip
+    require_plain_launch("bf16", plain)
+    require_plain_launch("bf16", {"ACCELERATE_MIXED_PRECISION": "bf16"})
+
+
 def test_the_papers_values() -> None:
     config = load_config(BUILTIN / "gpen-paper.toml")
     rates = config.optimiser
     assert rates.encoder_lr / rates.discriminator_lr == pytest.approx(100)
     assert rates.decoder_lr / rates.discriminator_lr == pytest.approx(10)
     assert config.loss.feature_weight == 0.02
+    assert config.data.batch_size == 1
     assert (config.loss.r1_gamma, config.loss.r1_every) == (10, 16)
     assert (config.loss.path_weight, config.loss.path_every, config.loss.path_shrink) == (2, 4, 2)
     assert rates.ema_decay == 0.5 ** (32 / 10_000)
+
+
+@pytest.mark.parametrize("name", ["gpen-simple", "gpen-modelscope"])
+def test_the_published_trainers_regularise_the_whole_batch(name: str) -> None:
+    config = load_config(BUILTIN / f"{name}.toml")
+    assert config.loss.path_shrink == 1
+    assert config.optimiser.encoder_lr == config.optimiser.decoder_lr == 2e-3
+
+
+def test_the_papers_rates_without_a_pretrained_decoder_are_refused(
+    setup: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidOptionError, match="--prior FILE") as caught:
+        call(*setup, "--config", "gpen-paper")
+    assert not (tmp_path / "run").exists()
+    assert call(*setup) == 0
+    weights = str(tmp_path / "run/weights/gpen-last.safetensors")
+    config = tiny_config(run={"steps": 2}, optimiser={"decoder_lr": 2e-4}).to_dict()
+    (tmp_path / "slow.json").write_text(json.dumps(config))
+    slow = [*setup, "--config", str(tmp_path / "slow.json"), "--out", str(tmp_path / "slow")]
+    with pytest.raises(InvalidOptionError, match="--start FILE"):
+        call(*slow)
+    assert call(*slow, "--start", weights) == 0
+    scratch = str(caught.value).rpartition("--config ")[2]
+    load_config(BUILTIN / f"{scratch}.toml")
 
 
 def test_pixel_losses_by_hand() -> None:
@@ -193,5 +250,7 @@ def test_perceptual_loss_looks_at_one_square() -> None:
     ramp = torch.arange(64.0).expand(2, 3, 64, 64)
     loss = PerceptualLoss(Spy(), crop=16)
     value = loss(ramp, torch.zeros_like(ramp), np.random.default_rng(1))
-    assert seen == [torch.Size((2, 3, 16, 16))]
+    assert seen.pop() == torch.Size((2, 3, 16, 16))
     assert float(value) == float(loss(ramp, torch.zeros_like(ramp), np.random.default_rng(1)))
+    PerceptualLoss(Spy(), shrink=2)(ramp, ramp, np.random.default_rng(1))
+    assert seen[-1] == torch.Size((1, 3, 64, 64))

@@ -95,3 +95,17 @@ def test_a_prior_of_another_size_is_refused(tmp_path: Path) -> None:
     wider = GPENConfig(img_resolution=16, style_dim=8, n_mlp=2, channel_multiplier=1, narrow=1 / 32)
     with pytest.raises(WeightsMismatchError, match="to fit"):
         load_prior(GPEN(wider), str(tmp_path / "prior.safetensors"))
+
+
+def test_a_prior_with_concatenated_noise_keeps_its_factors(tmp_path: Path) -> None:
+    """What GPEN's authors start from: the decoder itself, trained with noise for features."""
+    prior = GPEN(CONFIG).generator
+    for parameter in prior.parameters():
+        nn.init.normal_(parameter)
+    save_file(prior.state_dict(), tmp_path / "prior.safetensors")
+    network = GPEN(CONFIG)
+    load_prior(network, str(tmp_path / "prior.safetensors"))
+    expected = prior.state_dict()
+    assert any(key.endswith("noise.weight") for key in expected)
+    for key, value in network.generator.state_dict().items():
+        assert torch.equal(value, expected[key]), key

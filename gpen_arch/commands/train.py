@@ -1,6 +1,7 @@
 """``gpen train``: train or fine-tune a GPEN on a folder of aligned faces."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ def add_train_command(subparsers: Any) -> argparse.ArgumentParser:
         help=f"configuration: {', '.join(_builtin_names())}, or a file (gpen-paper)",
     )
     _add_overrides(parser)
+    parser.add_argument(
+        "--continue-with", nargs="+", default=[], metavar="KEY[=VALUE]",
+        help="let a stopped run go on with these values changed: optimiser.encoder_lr=1e-3 ...",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="(auto)")
     parser.add_argument(
         "--weights-dir", type=Path, action="append", default=[], metavar="DIR",
@@ -79,7 +84,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     }
     request = TrainingRequest(
         config, arguments.data, arguments.val, arguments.out, arguments.device, networks,
-        tuple(arguments.weights_dir),
+        tuple(arguments.weights_dir), tuple(_changed(arguments)),
     )  # fmt: skip
     accelerator = make_accelerator(config, request.device)
     if arguments.dry_run:
@@ -90,8 +95,9 @@ def run_train(arguments: argparse.Namespace) -> int:
         result = trainer.run(stop, on_progress)
     if accelerator.is_main_process:
         state = "finished" if result.finished else "stopped and saved; the same command resumes"
+        best = {"psnr": f"PSNR {result.score:.2f} dB", "lpips": f"LPIPS {-result.score:.4f}"}
         sys.stdout.write(
-            f"{state} at step {result.step}; best PSNR {result.psnr:.2f} dB at step "
+            f"{state} at step {result.step}; best {best[config.run.best]} at step "
             f"{result.best_step}\nweights: {result.weights}\n"
         )
     return 0 if result.finished else STOPPED
@@ -107,12 +113,44 @@ def _config(arguments: argparse.Namespace) -> Any:
         value = getattr(arguments, option.removeprefix("--").replace("-", "_"))
         if value is not None:
             tables[table][key] = value
+    for option, value in _changed(arguments).items():
+        table, _, key = option.partition(".")
+        if value is not None:
+            tables.setdefault(table, {})[key] = value
     changed = TrainingConfig.from_dict(tables)
     model = changed.model
     for path in filter(None, (model.start, model.start_discriminator, model.prior)):
         if not Path(path).is_file():
             raise InvalidOptionError(f"expected a checkpoint to start from, found none at {path}")
     return changed
+
+
+def _changed(arguments: argparse.Namespace) -> dict[str, object]:
+    """The options of ``--continue-with`` and their values; None where one is not named there."""
+    from ..training.config import TrainingConfig
+    from ..training.resuming import PICTURES
+
+    tables = TrainingConfig().to_dict()
+    known = PICTURES | {f"{table}.{key}" for table, keys in tables.items() for key in keys}
+    found: dict[str, object] = {}
+    for text in arguments.continue_with:
+        option, given, value = text.partition("=")
+        if option not in known or (given and option in PICTURES):
+            raise InvalidOptionError(
+                f"expected KEY or KEY=VALUE of a configuration's after --continue-with, found "
+                f"{text!r}; write it as optimiser.encoder_lr=1e-3 (and give pictures by --data "
+                "and --val)"
+            )
+        found[option] = _value(value) if given else None
+    return found
+
+
+def _value(text: str) -> object:
+    """A number, list or truth value as TOML and JSON write it; anything else is itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _print_plan(request: Any, accelerator: Any) -> int:
@@ -122,7 +160,7 @@ def _print_plan(request: Any, accelerator: Any) -> int:
 
     config = request.config
     train, _ = open_faces(request)
-    extra = load_extra_losses(config.loss, accelerator.device, request.networks, request.folders)
+    extra = load_extra_losses(config, accelerator.device, request.networks, request.folders)
     plan = make_plan(config, len(train), accelerator, extra)
     sys.stdout.write(format_plan(plan, config) + "\n")
     return 0

@@ -2,7 +2,7 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..degradation.operations import Image, as_grey, clipped
-from ..degradation.recipe import Recipe, degrade_pair, generator_for
+from ..degradation.recipe import Recipe, Stream, degrade_pair, generator_for
 from ..errors import DatasetError, InvalidImageError
 from ..progress import ProgressCallback, ignore_progress
+from .framing import OVERSAMPLING, Framing, reframe
+from .leakage import Thumbnails, thumbnail
 from .sources import FaceSource, Pixels, SkippedFile, open_source
 
 logger = logging.getLogger(__name__)
@@ -40,10 +42,12 @@ class Augmentation:
     Attributes:
         flip: chance of mirroring; None leaves it to the recipe (and is 0 for ready pairs).
         jitter: brightness, contrast and saturation are each scaled by 1 - jitter .. 1 + jitter.
+        framing: turns, sizes and shifts of the face.
     """
 
     flip: float | None = None
     jitter: float = 0.0
+    framing: Framing = field(default_factory=Framing)
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,14 @@ class FaceDataset(Dataset[FaceItem]):
         size: side S of the pictures, pixels.
         recipe: for sources without degraded partners.
         seed: of all chance.
+        stream: what the pictures are for; training has degradations of its own.
         augmentation: on top of the recipe's own.
         cache: keep the decoded pictures in memory, 3 S^2 bytes each (twice that for pairs).
         on_progress: called while the pictures are checked.
+
+    Attributes:
+        report: how many pictures are used, and which are not.
+        thumbnails: of the used pictures, by index; see :mod:`.leakage`.
 
     Raises:
         DatasetError: nothing usable, or no recipe for a source that needs one.
@@ -82,6 +91,7 @@ class FaceDataset(Dataset[FaceItem]):
         recipe: Recipe | None = None,
         *,
         seed: int = 0,
+        stream: Stream = Stream.PICTURES,
         augmentation: Augmentation | None = None,
         cache: bool = False,
         on_progress: ProgressCallback = ignore_progress,
@@ -92,7 +102,7 @@ class FaceDataset(Dataset[FaceItem]):
                 "Expected a degradation recipe, since these faces have no degraded partners; "
                 "found none. Name one, such as gfpgan."
             )
-        self.size, self.recipe, self.seed = size, recipe, seed
+        self.size, self.recipe, self.seed, self.stream = size, recipe, seed, stream
         self.augmentation = augmentation or Augmentation()
         # Shared memory, so that workers which outlive an epoch see the next one's number.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
@@ -118,13 +128,17 @@ class FaceDataset(Dataset[FaceItem]):
         place = self._indices[index]
         pixels, partner = self._cache[place] if place in self._cache else self._read(place)
         # The place in the source, so that a file that cannot be read shifts no other's chance.
-        rng = generator_for(self.seed, epoch, place)
+        rng = generator_for(self.seed, epoch, place, self.stream)
         good, degraded = self._pair(pixels, partner, rng)
         return FaceItem(hq=_tensor(good), lq=_tensor(degraded), index=index, name=self.name(index))
 
     def _pair(
         self, pixels: Pixels, partner: Pixels | None, rng: np.random.Generator
     ) -> tuple[Image, Image]:
+        if self.augmentation.framing.changes:
+            transform = self.augmentation.framing.draw(rng)
+            pixels = reframe(pixels, transform, self.size)
+            partner = None if partner is None else reframe(partner, transform, self.size)
         good = _unit(pixels)
         other = None if partner is None else _unit(partner)
         flip, jitter = self.augmentation.flip, self.augmentation.jitter
@@ -142,16 +156,24 @@ class FaceDataset(Dataset[FaceItem]):
         return degrade_pair(good, recipe, rng)
 
     def _read(self, place: int) -> tuple[Pixels, Pixels | None]:
-        good = fit_face(self.source.read(place), self.size)
+        good = self._fit(self.source.read(place))
         if not self.source.paired:
             return good, None
-        return good, fit_face(self.source.read_degraded(place), self.size)
+        return good, self._fit(self.source.read_degraded(place))
+
+    def _fit(self, pixels: Pixels) -> Pixels:
+        """A face at the asked size, or larger where it is still to be turned."""
+        if not self.augmentation.framing.changes:
+            return fit_face(pixels, self.size)
+        side = min(pixels.shape[:2])
+        return fit_face(pixels, min(max(side, self.size), OVERSAMPLING * self.size))
 
     def _check(
         self, cache: bool, on_progress: ProgressCallback
     ) -> tuple[tuple[int, ...], DataReport]:
         """Decodes every picture once: a truncated file shows in no header."""
         usable: list[int] = []
+        thumbnails: list[Thumbnails] = []
         skipped = list(self.source.skipped)
         enlarged, total = 0, len(self.source)
         on_progress(0, total)
@@ -162,6 +184,7 @@ class FaceDataset(Dataset[FaceItem]):
                     logger.warning("left out: %s", outcome)
                 else:
                     usable.append(place)
+                    thumbnails.append(outcome.thumbnail)
                     enlarged += outcome.enlarged
                     if cache:
                         self._cache[place] = outcome.pictures
@@ -173,24 +196,26 @@ class FaceDataset(Dataset[FaceItem]):
             )
         if enlarged:
             logger.warning("%d of %d faces are under %d pixels", enlarged, len(usable), self.size)
+        self.thumbnails = np.stack(thumbnails)
         return tuple(usable), DataReport(len(usable), enlarged, tuple(skipped))
 
     def _try(self, place: int) -> "_Checked | InvalidImageError":
         try:
             raw = self.source.read(place)
-            good = fit_face(raw, self.size)
+            good = self._fit(raw)
             partner = None
             if self.source.paired:
-                partner = fit_face(self.source.read_degraded(place), self.size)
+                partner = self._fit(self.source.read_degraded(place))
         except InvalidImageError as error:
             return error
-        return _Checked((good, partner), min(raw.shape[:2]) < self.size)
+        return _Checked((good, partner), min(raw.shape[:2]) < self.size, thumbnail(raw))
 
 
 @dataclass(frozen=True)
 class _Checked:
     pictures: tuple[Pixels, Pixels | None]
     enlarged: bool
+    thumbnail: Thumbnails
 
 
 def fit_face(pixels: Pixels, size: int) -> Pixels:

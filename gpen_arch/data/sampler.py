@@ -6,11 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
-from ..degradation.recipe import generator_for
+from ..degradation.recipe import Stream, generator_for
 from .dataset import FaceDataset, FaceItem
-
-ORDER_STREAM = 0x5EED
-"""Keeps the order's chance apart from the degradations'."""
 
 Place = tuple[int, int]
 """(epoch, index)."""
@@ -65,7 +62,7 @@ class StepSampler(Sampler[list[Place]]):
     def _place(self, position: int) -> Place:
         epoch, index = divmod(position, self.count)
         if epoch not in self._orders:
-            order = generator_for(self.seed, epoch, ORDER_STREAM).permutation(self.count)
+            order = generator_for(self.seed, epoch, 0, Stream.ORDER).permutation(self.count)
             self._orders = {epoch - 1: self._orders.get(epoch - 1, order), epoch: order}
         return epoch, int(self._orders[epoch][index])
 

@@ -8,6 +8,7 @@ picture is the same on any number of workers and in any order.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import ClassVar
 
 import numpy as np
@@ -89,9 +90,25 @@ class Recipe:
         return recipe_from_dict(values)
 
 
-def generator_for(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The generator of one picture: a function of these three non-negative numbers alone."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch, index))))
+class Stream(IntEnum):
+    """What chance is for; each purpose has a stream of its own.
+
+    The first is that of pairs on disk, of evaluation and of validation.
+    """
+
+    PICTURES = 0
+    TRAINING = 1
+    ORDER = 2
+    LOSSES = 3
+    PATH_NOISE = 4
+
+
+def generator_for(
+    seed: int, epoch: int, index: int, stream: Stream = Stream.PICTURES
+) -> np.random.Generator:
+    """Return the generator of one picture (or step): a function of these numbers alone."""
+    words = (seed, epoch, index, *([stream] if stream else []))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
 
 
 def degrade(image: Image, recipe: Recipe, rng: np.random.Generator) -> Image:

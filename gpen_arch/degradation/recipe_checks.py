@@ -9,7 +9,7 @@ from ..errors import InvalidOptionError
 _RANGES = {"sizes", "sigma", "angle", "beta_generalized", "beta_plateau", "cutoff", "factor",
            "scale", "quality"}  # fmt: skip
 _CHANCES = {"probability", "wavy", "flip", "grey", "correlated"}
-_POSITIVE = {"divisor", "size", "factor"}
+_POSITIVE = {"divisor", "size", "factor", "weight", "threshold"}
 _NAMED = {"kinds": "KernelKind", "interpolations": "Interpolation"}
 
 

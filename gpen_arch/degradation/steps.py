@@ -22,6 +22,7 @@ from .operations import (
     jpeg,
     resize,
     separable,
+    sharpened,
 )
 
 Range = tuple[float, float]
@@ -119,6 +120,20 @@ class Sinc:
         return filter2d(
             image, blur_kernels.sinc_kernel(_odd(self.sizes, rng), rng.uniform(*self.cutoff))
         )
+
+
+@dataclass(frozen=True)
+class Sharpen:
+    """Unsharp masking, which Real-ESRGAN's degradation begins with; ``sizes`` of its blur."""
+
+    kind: ClassVar[str] = "sharpen"
+    weight: float = 0.5
+    sizes: tuple[int, int] = (51, 51)
+    threshold: float = 10.0
+
+    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
+        """The sharpened picture."""
+        return sharpened(image, self.weight, _odd(self.sizes, rng), self.threshold)
 
 
 @dataclass(frozen=True)

@@ -116,3 +116,8 @@ def size_of(state: Mapping[str, Any]) -> int:
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     return buffer.tell()
+
+
+def step_of(path: Path) -> int:
+    """Return the step in a numbered checkpoint's name."""
+    return int(path.stem.removeprefix("step-"))

@@ -70,6 +70,10 @@ class DataOptions:
         batch_size: pictures a process and micro-batch.
         flip: chance of mirroring; negative leaves it to the recipe.
         jitter: strength of the colour jitter, 0..1.
+        rotation: largest turn either way, degrees.
+        scale: least and largest size of the face against the picture's own framing. FFHQ's faces
+            are 1.17 times as large as GPEN's template has them.
+        shift: largest shift along each axis, as a part of the side.
         workers: processes that prepare pictures; 0 prepares them in the training process.
         cache: keep decoded pictures in memory.
         val_count: pictures of the validation set that are used; 0 is all.
@@ -79,6 +83,9 @@ class DataOptions:
     batch_size: int = 4
     flip: float = -1.0
     jitter: float = 0.0
+    rotation: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    shift: float = 0.0
     workers: int = 1
     cache: bool = False
     val_count: int = 64
@@ -97,6 +104,7 @@ class LossOptions:
         identity_weight: 1 - cosine of ArcFace features.
         perceptual, perceptual_weight: LPIPS, and by which backbone.
         perceptual_crop: side of the random square that it looks at, pixels; 0 is all.
+        perceptual_shrink: the part of the batch that it looks at is 1 / perceptual_shrink.
         r1_gamma, r1_every: the discriminator's gradient penalty and its interval in steps.
         path_weight, path_every, path_shrink: path-length regularisation, its interval, and the
             part of the batch that it looks at (1 / path_shrink).
@@ -112,6 +120,7 @@ class LossOptions:
     perceptual: Literal["alex", "vgg"] = "vgg"
     perceptual_weight: float = 0.0
     perceptual_crop: int = 0
+    perceptual_shrink: int = 1
     r1_gamma: float = 10.0
     r1_every: int = 16
     path_weight: float = 2.0
@@ -148,7 +157,14 @@ class OptimiserOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How long, and what is written how often (in steps)."""
+    """How long, and what is written how often (in steps).
+
+    Attributes:
+        precision: of forward and backward passes, apart from the regularisers. Not fp16: gradients
+            are not scaled, which it would need.
+        best: the validation score by which the best weights are chosen: PSNR, or LPIPS (alex),
+            which is computed only then.
+    """
 
     steps: int = 100_000
     seed: int = 0
@@ -157,8 +173,24 @@ class RunOptions:
     validate_every: int = 1000
     checkpoint_every: int = 1000
     keep: int = 3
+    best: Literal["psnr", "lpips"] = "psnr"
     samples: int = 6
     tensorboard: bool = True
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """How a step is computed; nothing but rounding depends on it.
+
+    Attributes:
+        channels_last: keep pictures and features in the order that convolutions like best.
+        compile: let torch compile the generator's plain steps and the losses' networks; on a CPU
+            it takes a C++ compiler, and half a minute at the start. The regularisers stay as they
+            are: their gradients of gradients cannot be compiled.
+    """
+
+    channels_last: bool = True
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,6 +202,7 @@ class TrainingConfig:
     loss: LossOptions = field(default_factory=LossOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     run: RunOptions = field(default_factory=RunOptions)
+    device: DeviceOptions = field(default_factory=DeviceOptions)
 
     def __post_init__(self) -> None:
         from .config_checks import check_config
@@ -191,7 +224,7 @@ class TrainingConfig:
 
 
 def load_config(path: str | Path) -> TrainingConfig:
-    """Read a ``.toml`` (or the run folder's ``.json``) configuration.
+    """Read a ``.toml`` configuration, or the one in a run folder's ``config.json``.
 
     Raises:
         InvalidOptionError: unreadable, or not a configuration.
@@ -206,7 +239,9 @@ def load_config(path: str | Path) -> TrainingConfig:
         raise InvalidOptionError(
             f"expected a training configuration (TOML), found {path} unreadable: {error}"
         ) from error
-    return TrainingConfig.from_dict(values)
+    if isinstance(values, dict) and {"config", "processes"} <= set(values):
+        values = values["config"]
+    return _build(TrainingConfig, "", values)
 
 
 def _build(kind: type[Built], name: str, values: object) -> Built:

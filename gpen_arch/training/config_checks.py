@@ -34,6 +34,23 @@ def check_config(config: TrainingConfig) -> None:
         raise InvalidOptionError(f"expected {'; '.join(broken)}. Change the configuration")
 
 
+def require_decoder(config: TrainingConfig) -> None:
+    """Refuse to let a decoder learn slowly that begins with random weights.
+
+    Raises:
+        InvalidOptionError: the decoder's rate is below the encoder's, and nothing says where its
+            weights come from.
+    """
+    model, rates = config.model, config.optimiser
+    if rates.decoder_lr < rates.encoder_lr and not (model.start or model.prior):
+        raise InvalidOptionError(
+            "expected a pretrained decoder, since it learns more slowly than the encoder "
+            f"({rates.decoder_lr:g}, {rates.encoder_lr:g}), found none. Give a StyleGAN2 prior "
+            "(--prior FILE) or a GPEN to go on from (--start FILE); to train from scratch, choose "
+            "a configuration with one rate, such as --config gpen-modelscope"
+        )
+
+
 def _model_rules(model: ModelOptions) -> Rules:
     return [
         (f"model.size one of {', '.join(map(str, SIZES))}", model.size in SIZES),
@@ -59,18 +76,24 @@ def _data_rules(data: DataOptions, group: int) -> Rules:
         ("data.batch_size a multiple of model.stddev_group, or below it", divides),
         ("data.workers and val_count 0 or more", min(data.workers, data.val_count) >= 0),
         ("data.jitter in 0..1 (not 1)", 0 <= data.jitter < 1),
+        ("data.rotation in 0..45 degrees", 0 <= data.rotation <= 45),
+        ("data.scale two numbers in order, 0.5..2", 0.5 <= data.scale[0] <= data.scale[1] <= 2),
+        ("data.shift in 0..0.25", 0 <= data.shift <= 0.25),
     ]
 
 
 def _loss_rules(loss: LossOptions) -> Rules:
     names = [f.name for f in dataclasses.fields(loss) if f.name.endswith("_weight")]
-    intervals = (loss.r1_every, loss.path_every, loss.path_shrink)
+    intervals = (loss.r1_every, loss.path_every, loss.path_shrink, loss.perceptual_shrink)
     used = [getattr(loss, name) for name in names if name != "path_weight"]
     return [
         *((f"loss.{name} 0 or more", getattr(loss, name) >= 0) for name in names),
         ("loss.r1_gamma 0 or more", loss.r1_gamma >= 0),
         ("a loss (beside path_weight) with a weight over 0", max(used) > 0),
-        ("loss.r1_every, path_every, path_shrink 1 or more", min(intervals) >= 1),
+        (
+            "loss.r1_every, path_every, path_shrink, perceptual_shrink 1 or more",
+            min(intervals) >= 1,
+        ),
         ("loss.perceptual_crop 0 or more", loss.perceptual_crop >= 0),
     ]
 

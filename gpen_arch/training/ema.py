@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 @torch.no_grad()
@@ -10,8 +11,8 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
 
     Early on a constant decay would keep the random start for long; see :func:`decay_at`.
     """
-    for target, source in zip(average.parameters(), network.parameters(), strict=True):
-        target.lerp_(source, 1 - decay)
+    update = get_ema_multi_avg_fn(decay)
+    update(list(average.parameters()), list(network.parameters()), 0)
 
 
 def decay_at(step: int, decay: float) -> float:

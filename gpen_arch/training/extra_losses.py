@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ..evaluation.identity import load_arcface
 from ..evaluation.perceptual import load_lpips
 from ..faces import identity_crop
-from .config import LossOptions
+from .config import TrainingConfig
+from .speed import arrange, compiled
 from .updates import PictureLoss
 
 Networks = dict[str, Path]
@@ -33,38 +34,48 @@ class IdentityLoss(nn.Module):
 
 
 class PerceptualLoss(nn.Module):
-    """LPIPS of two (B, 3, S, S) in -1..1, of a random square of ``crop`` pixels (0: of all)."""
+    """LPIPS of two (B, 3, S, S) in -1..1.
 
-    def __init__(self, network: nn.Module, crop: int = 0) -> None:
+    Args:
+        network: LPIPS, of pictures in -1..1.
+        crop: it looks at a random square of as many pixels; 0 is all.
+        shrink: it looks at the first B / shrink pictures, or at one.
+    """
+
+    def __init__(self, network: nn.Module, crop: int = 0, shrink: int = 1) -> None:
         super().__init__()
-        self.network, self.crop = network, crop
+        self.network, self.crop, self.shrink = network, crop, shrink
 
     def forward(self, restored: Tensor, truth: Tensor, rng: np.random.Generator) -> Tensor:
         side = min(self.crop or truth.shape[-1], truth.shape[-1])
         # One place for the whole batch, so that it does not depend on how the batch is shared.
         top, left = (int(place) for place in rng.integers(0, truth.shape[-1] - side + 1, 2))
+        some = slice(max(1, len(truth) // self.shrink))
         rows, columns = slice(top, top + side), slice(left, left + side)
-        return self.network(restored[:, :, rows, columns], truth[:, :, rows, columns]).mean()
+        return self.network(restored[some, :, rows, columns], truth[some, :, rows, columns]).mean()
 
 
 def load_extra_losses(
-    options: LossOptions,
+    config: TrainingConfig,
     device: torch.device,
     paths: Networks | None = None,
     folders: tuple[Path, ...] = (),
 ) -> dict[str, tuple[float, PictureLoss]]:
-    """The losses that ``options`` give a weight, with their networks on ``device``.
+    """The losses that the configuration gives a weight, with their networks on ``device``.
 
     Raises:
         WeightsNotFoundError: says where a network was looked for and how to get it.
     """
+    options = config.loss
     known, found = paths or {}, dict[str, tuple[float, PictureLoss]]()
     if options.identity_weight:
         network = load_arcface(known.get("arcface"), folders)
         found["identity"] = (options.identity_weight, IdentityLoss(network).to(device))
     if options.perceptual_weight:
         backbone: Literal["alex", "vgg"] = options.perceptual
-        network = load_lpips(backbone, path=known.get(backbone), folders=folders)
-        loss = PerceptualLoss(network, options.perceptual_crop).to(device)
+        network = load_lpips(backbone, path=known.get(backbone), folders=folders).to(device)
+        arrange(network, config.device.channels_last)
+        judge = compiled(network) if config.device.compile else network
+        loss = PerceptualLoss(judge, options.perceptual_crop, options.perceptual_shrink)
         found["perceptual"] = (options.perceptual_weight, loss)
     return found

@@ -4,11 +4,11 @@ import logging
 from math import sqrt
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import WeightsMismatchError
 from ..loading import read_state_dict
-from ..networks.gpen import GPEN, FeatureInjection
+from ..networks.gpen import GPEN
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +21,10 @@ IGNORED = ("noises.",)
 def load_prior(generator: GPEN, path: str) -> None:
     """Copy a StyleGAN2 generator (rosinality's keys, as GPEN's authors use) into the decoder.
 
-    The weights that meet the encoder's features start at 0 and the injection factors at 1: at
-    first the decoder draws exactly the prior's (noise-free) pictures, and still it can learn.
+    A prior that adds its noise, as StyleGAN2 does, has half the channels: the weights that meet the
+    encoder's features start at 0 and the injection factors at 1, so at first the decoder draws
+    exactly the prior's (noise-free) pictures, and still it can learn. A prior that concatenates its
+    noise, as GPEN's authors train one, fits as it is, and keeps its factors.
 
     Raises:
         WeightsMismatchError: other sizes, or no StyleGAN2 generator.
@@ -39,12 +41,18 @@ def load_prior(generator: GPEN, path: str) -> None:
             f"missing ({', '.join(missing[:3])}) and {len(unknown)} unknown "
             f"({', '.join(unknown[:3])}). Choose another file, or other sizes in [model]"
         )
+    concatenates = all(
+        prior[key].shape == target.shape
+        for key, target in own.items()
+        if not key.endswith(INJECTION)
+    )
     for key, target in own.items():
         if not key.endswith(INJECTION):
             _copy(key, target, prior[key], path)
-    for module in generator.modules():
-        if isinstance(module, FeatureInjection):
-            nn.init.ones_(module.weight)
+        elif concatenates and key in prior:
+            target.copy_(prior[key])
+        else:
+            target.fill_(1)
     logger.info("the decoder starts as %s", path)
 
 

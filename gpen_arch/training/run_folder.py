@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,32 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import TrainingError
-from .checkpoints import CheckpointFolder, write_atomically
+from .checkpoints import CheckpointFolder, step_of, write_atomically
 from .leftovers import is_leftover_name, remove_leftovers
+from .resuming import Change, can_be_listed, changes, refused
 
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
+CHANGES_FILE = "changes.jsonl"
 
 
 class RunFolder:
     """``config.json``, ``metrics.jsonl``, ``samples/``, ``checkpoints/``, ``weights/``.
 
-    Of several processes only the main one claims the folder, by writing ``description`` there.
+    Of several processes only the main one claims the folder, by writing ``description`` there. What
+    a resumed run has changed (see :mod:`.resuming`) is logged in ``changes.jsonl``.
+
+    Args:
+        root: the folder.
+        description: of the run; see ``session.describe``.
+        keep: how many checkpoints stay.
+        claim: whether this process writes.
+        allowed: options that the user lists as changed.
+
+    Attributes:
+        changed: the options in which a resumed run differs from what was there.
 
     Raises (when opened):
         TrainingError: the folder belongs to another configuration, or to something else.
@@ -34,29 +47,30 @@ class RunFolder:
     """
 
     def __init__(
-        self, root: Path, description: Mapping[str, Any], keep: int, *, claim: bool = True
+        self,
+        root: Path,
+        description: Mapping[str, Any],
+        keep: int,
+        *,
+        claim: bool = True,
+        allowed: Collection[str] = (),
     ) -> None:
         self.root = root
         self.checkpoints = CheckpointFolder(root / "checkpoints", keep)
+        self.changed: frozenset[str] = frozenset()
         if claim:
-            self._claim(dict(description))
+            self._claim(dict(description), allowed)
 
     @property
     def weights(self) -> Path:
         return self.root / "weights"
 
-    def _claim(self, description: dict[str, Any]) -> None:
+    def _claim(self, description: dict[str, Any], allowed: Collection[str]) -> None:
         for folder in (self.root, self.root / "samples", self.checkpoints.folder, self.weights):
             remove_leftovers(folder)
         path = self.root / CONFIG_FILE
         if path.is_file():
-            differences = _differences(_read_json(path), description)
-            if differences:
-                raise TrainingError(
-                    f"expected the configuration that {self.root} was begun with, found other "
-                    f"values: {'; '.join(differences[:5])}. Use another --out, or the run's own "
-                    f"configuration ({CONFIG_FILE})"
-                )
+            self._go_on(_read_json(path), description, allowed)
             return
         if self.root.is_dir() and not all(
             is_leftover_name(path.name) for path in self.root.iterdir()
@@ -65,8 +79,41 @@ class RunFolder:
                 f"expected a new or empty folder or a run's, found other files in {self.root}. "
                 "Choose another --out"
             )
+        self._describe(description)
+
+    def _go_on(
+        self, before: dict[str, Any], description: dict[str, Any], allowed: Collection[str]
+    ) -> None:
+        """Refuse what would be another run; write down what has changed."""
+        if before == description:
+            return
+        against = refused(before, description, allowed)
+        if against:
+            raise TrainingError(self._refusal(against))
+        last = self.checkpoints.last()
+        changed = {each.option: [each.before, each.now] for each in changes(before, description)}
+        self.changed = frozenset(changed)
+        if changed:
+            logger.info("goes on with %s", changed)
+            record = {"step": step_of(last) if last else 0, "changed": changed}
+            with (self.root / CHANGES_FILE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        self._describe(description)
+
+    def _refusal(self, against: list[Change]) -> str:
+        listed = [change.option for change in against if can_be_listed(change)]
+        remedy = f"to go on with the new values, list them: --continue-with {' '.join(listed)}; "
+        if len(listed) < len(against):
+            remedy = ""
+        return (
+            f"expected the configuration that {self.root} was begun with, found other values: "
+            f"{'; '.join(map(str, against[:5]))}. Use the run's own configuration (--config "
+            f"{self.root / CONFIG_FILE}); {remedy}or choose another --out"
+        )
+
+    def _describe(self, description: dict[str, Any]) -> None:
         text = json.dumps(description, indent=2) + "\n"
-        write_atomically(path, lambda file: file.write(text.encode()))
+        write_atomically(self.root / CONFIG_FILE, lambda file: file.write(text.encode()))
 
     def rewind(self, step: int) -> None:
         """Forget scalars that a killed run wrote after the checkpoint that it resumes from."""
@@ -114,14 +161,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TrainingError(f"expected a table in {path}, found a {type(value).__name__}")
     return value
-
-
-def _differences(old: object, new: object, name: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted({*old, *new})
-        return [
-            text
-            for key in keys
-            for text in _differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
-        ]
-    return [] if old == new else [f"{name} {old!r} there, {new!r} now"]

@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.dataset import Augmentation, FaceDataset
+from ..data.framing import Framing
+from ..data.leakage import shared_pictures
+from ..degradation.recipe import Stream
 from ..degradation.recipes import load_recipe
 from ..errors import DatasetError, MissingDependencyError
+from ..evaluation.perceptual import load_lpips
 from ..progress import ProgressCallback, ignore_progress
 from .config import TrainingConfig
+from .config_checks import require_decoder
 from .extra_losses import load_extra_losses
-from .run_folder import RunFolder
+from .launcher import require_plain_launch
+from .run_folder import CONFIG_FILE, RunFolder
+from .speed import require_compiler
 from .trainer import Trainer
 
 if TYPE_CHECKING:
@@ -36,6 +43,8 @@ class TrainingRequest:
         device: ``auto``, or ``cpu``.
         networks: paths of pretrained networks for losses (``arcface``, ``alex``, ``vgg``).
         folders: where to look for the others.
+        continue_with: options whose values a resumed run may have changed, such as
+            ``optimiser.encoder_lr``; see :mod:`.resuming`.
     """
 
     config: TrainingConfig
@@ -45,6 +54,7 @@ class TrainingRequest:
     device: str = "auto"
     networks: dict[str, Path] = field(default_factory=dict)
     folders: tuple[Path, ...] = ()
+    continue_with: tuple[str, ...] = ()
 
 
 def make_accelerator(config: TrainingConfig, device: str) -> "Accelerator":
@@ -52,7 +62,9 @@ def make_accelerator(config: TrainingConfig, device: str) -> "Accelerator":
 
     Raises:
         MissingDependencyError: it is not installed.
+        InvalidOptionError: the launcher was told of ways to train that this trainer has not.
     """
+    require_plain_launch(config.run.precision)
     try:
         from accelerate import Accelerator
     except ModuleNotFoundError as error:
@@ -69,16 +81,24 @@ def open_faces(
     """The training and the validation pictures.
 
     Raises:
+        InvalidOptionError: the rates ask for a pretrained decoder, and there is none.
         DatasetError: nothing usable, or a picture is in both.
     """
     config = request.config
+    if not (request.out / CONFIG_FILE).is_file():  # a run that goes on has a decoder
+        require_decoder(config)
     recipe, size, data = load_recipe(config.data.recipe), config.model.size, config.data
-    augmentation = Augmentation(None if data.flip < 0 else data.flip, data.jitter)
+    augmentation = Augmentation(
+        None if data.flip < 0 else data.flip,
+        data.jitter,
+        Framing(data.rotation, data.scale, data.shift),
+    )
     train = FaceDataset(
         request.train,
         size,
         recipe,
         seed=config.run.seed,
+        stream=Stream.TRAINING,
         augmentation=augmentation,
         cache=data.cache,
         on_progress=on_progress,
@@ -86,12 +106,19 @@ def open_faces(
     val = FaceDataset(
         request.val, size, recipe.without_augmentation(), seed=VALIDATION_SEED, cache=data.cache
     )
-    if Path(request.train).resolve() == Path(request.val).resolve():
-        raise DatasetError(
-            f"expected validation faces that are not trained on, found {request.val} for both. "
-            "Set some faces aside"
-        )
+    _require_apart(train, val)
     return train, val
+
+
+def _require_apart(train: FaceDataset, val: FaceDataset) -> None:
+    """Refuse to validate on faces that are trained on: by what they show, not by their names."""
+    shared = shared_pictures(val.thumbnails, train.thumbnails)
+    if shared:
+        pairs = [f"{val.name(one)} (trained on as {train.name(other)})" for one, other in shared]
+        raise DatasetError(
+            f"expected validation faces that are not trained on, found {len(shared)} of {len(val)} "
+            f"in both sets: {', '.join(pairs[:3])}. Take them out of one of the two"
+        )
 
 
 def describe(
@@ -121,15 +148,28 @@ def open_trainer(
     Raises:
         GpenError: whatever is wrong, before anything is written.
     """
-    config = request.config
+    config, device = request.config, accelerator.device
+    if config.device.compile:
+        require_compiler(device)
     train, val = open_faces(request, on_progress)
-    extra = load_extra_losses(config.loss, accelerator.device, request.networks, request.folders)
+    extra = load_extra_losses(config, device, request.networks, request.folders)
+    lpips = None
+    if config.run.best == "lpips":
+        lpips = load_lpips("alex", path=request.networks.get("alex"), folders=request.folders)
     description = describe(request, train, val, accelerator.num_processes)
-    folder = RunFolder(request.out, description, config.run.keep, claim=accelerator.is_main_process)
+    folder = RunFolder(
+        request.out,
+        description,
+        config.run.keep,
+        claim=accelerator.is_main_process,
+        allowed=request.continue_with,
+    )
     scalars = None
     if config.run.tensorboard and accelerator.is_main_process:
         scalars = tensorboard_writer(request.out / "tensorboard")
-    return Trainer(config, folder, train, val, accelerator, extra, scalars)
+    return Trainer(
+        config, folder, train, val, accelerator, extra, scalars, lpips and lpips.to(device)
+    )
 
 
 def tensorboard_writer(folder: Path) -> Callable[[int, dict[str, float]], None] | None:

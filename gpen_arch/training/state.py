@@ -1,17 +1,18 @@
 """What training changes: networks, optimisers and counters; and how a run begins."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import TrainingError
-from ..loading import load_discriminator, load_gpen
 from ..networks.discriminator import Discriminator
-from ..networks.gpen import GPEN, FeatureInjection
+from ..networks.gpen import GPEN
 from .config import ModelOptions, OptimiserOptions, TrainingConfig
+from .speed import arrange
+from .starts import start_discriminator, start_generator
 
 FORMAT = 1
 
@@ -25,7 +26,7 @@ class TrainingState:
         discriminator: None where no loss needs it.
         step: steps done.
         path_mean: running mean of path lengths (0-dim).
-        best: the best validation PSNR so far, dB, and its step.
+        best: the best validation score so far (higher is better), and its step.
     """
 
     generator: GPEN
@@ -53,14 +54,21 @@ class TrainingState:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`. Raises TrainingError where it does not fit."""
+        """Go on from :meth:`state_dict`; rates and betas stay as they are configured now.
+
+        A discriminator that the saved run had no use for keeps its first weights.
+
+        Raises:
+            TrainingError: it does not fit.
+        """
         try:
             self.generator.load_state_dict(saved["g"])
             self.average.load_state_dict(saved["g_ema"])
-            self.generator_optimiser.load_state_dict(saved["g_optim"])
-            if self.discriminator is not None and self.discriminator_optimiser is not None:
-                self.discriminator.load_state_dict(saved["d"])
-                self.discriminator_optimiser.load_state_dict(saved["d_optim"])
+            _load_moments(self.generator_optimiser, saved["g_optim"])
+            critic, optimiser = self.discriminator, self.discriminator_optimiser
+            if critic is not None and optimiser is not None and saved["d"] is not None:
+                critic.load_state_dict(saved["d"])
+                _load_moments(optimiser, saved["d_optim"])
             self.path_mean.copy_(saved["path_mean"])
             self.step, self.best = int(saved["step"]), (saved["best"][0], saved["best"][1])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
@@ -70,6 +78,15 @@ class TrainingState:
             ) from error
 
 
+def _load_moments(optimiser: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Load what an optimiser remembers, but not its options."""
+    groups = [
+        {**theirs, **{name: value for name, value in own.items() if name != "params"}}
+        for theirs, own in zip(saved["param_groups"], optimiser.param_groups, strict=True)
+    ]
+    optimiser.load_state_dict({**saved, "param_groups": groups})
+
+
 def begin(config: TrainingConfig, device: torch.device) -> TrainingState:
     """The state at step 0: from scratch, a checkpoint or a prior, as the configuration says.
 
@@ -77,61 +94,25 @@ def begin(config: TrainingConfig, device: torch.device) -> TrainingState:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
-        generator = _generator(config.model)
-        discriminator = _discriminator(config.model) if config.loss.needs_discriminator else None
+        generator = start_generator(config.model)
+        discriminator = (
+            start_discriminator(config.model) if config.loss.needs_discriminator else None
+        )
     average = GPEN(generator.config)
     average.load_state_dict(generator.state_dict())
     average.eval().requires_grad_(False)
     _freeze(generator, config.model)
-    generator.to(device)
+    for network in filter(None, (generator, average, discriminator)):
+        network.to(device)
+        arrange(network, config.device.channels_last)
     return TrainingState(
         generator=generator,
-        average=average.to(device),
-        discriminator=None if discriminator is None else discriminator.to(device),
+        average=average,
+        discriminator=discriminator,
         generator_optimiser=_generator_optimiser(generator, config),
         discriminator_optimiser=_discriminator_optimiser(discriminator, config),
         path_mean=torch.zeros((), device=device),
     )
-
-
-def _generator(model: ModelOptions) -> GPEN:
-    if model.start:
-        return _loaded_generator(model)
-    generator = GPEN(model.generator)
-    if model.prior:
-        from .priors import load_prior
-
-        load_prior(generator, model.prior)
-    elif model.injection:
-        for module in generator.modules():
-            if isinstance(module, FeatureInjection):
-                nn.init.constant_(module.weight, model.injection)
-    return generator
-
-
-def _loaded_generator(model: ModelOptions) -> GPEN:
-    loaded = load_gpen(model.start)
-    if loaded.config.img_resolution != model.size:
-        raise TrainingError(
-            f"expected a GPEN of {model.size} px to start from, found one of "
-            f"{loaded.config.img_resolution} px in {model.start}. Train at that size, or choose "
-            "another file"
-        )
-    return loaded.requires_grad_(True).train()
-
-
-def _discriminator(model: ModelOptions) -> Discriminator:
-    if not model.start_discriminator:
-        return Discriminator(model.discriminator)
-    loaded = load_discriminator(model.start_discriminator)
-    if loaded.config.img_resolution != model.size:
-        raise TrainingError(
-            f"expected a discriminator of {model.size} px, found one of "
-            f"{loaded.config.img_resolution} px in {model.start_discriminator}. Choose another file"
-        )
-    fresh = Discriminator(replace(loaded.config, stddev_group=model.stddev_group))
-    fresh.load_state_dict(loaded.state_dict())
-    return fresh
 
 
 def parts(generator: GPEN) -> dict[str, list[nn.Parameter]]:
@@ -194,4 +175,5 @@ def _adam(
         ],
         betas=(first**ratio, second**ratio),
         eps=1e-8,
+        fused=True,
     )

@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..data.dataset import FaceDataset
 from ..data.sampler import PlacedFaces, Share, StepSampler
 from ..errors import InsufficientMemoryError, TrainingError
 from ..progress import ProgressCallback, ignore_progress
-from .checkpoints import export_weights, read_checkpoint
+from . import remedies
+from .checkpoints import export_weights, read_checkpoint, step_of
 from .config import TrainingConfig
 from .ema import decay_at, update_average
+from .resuming import JUDGED
 from .run_folder import RunFolder
 from .schedule import rate_factor, set_rates
+from .speed import limit_threads, to_device
 from .state import TrainingState, begin
 from .updates import NonFiniteError, Pair, PictureLoss, Scalars, Updates
 from .validation import Validator
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LAST_WEIGHTS, BEST_WEIGHTS = "gpen-last.safetensors", "gpen-best.safetensors"
+LAST_DISCRIMINATOR = "gpen-last-D.safetensors"
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,13 @@ class TrainingResult:
     Attributes:
         step: steps done.
         finished: False when it was asked to stop before.
-        psnr, best_step: the best validation PSNR, dB, and where it was.
+        score, best_step: the best validation score (``run.best``; LPIPS negated), and where it was.
         weights: the averaged weights at the end.
     """
 
     step: int
     finished: bool
-    psnr: float
+    score: float
     best_step: int
     weights: Path
 
@@ -61,6 +65,7 @@ class Trainer:
         train, val: the pictures (``val`` with a recipe without augmentation).
         accelerator: device, precision and processes.
         extra: further picture losses by name, with weights.
+        lpips: the network that measures LPIPS in validation; ``run.best`` may need it.
         scalars: called with (step, values) beside the JSONL file; for TensorBoard.
 
     Raises:
@@ -76,12 +81,13 @@ class Trainer:
         accelerator: "Accelerator",
         extra: dict[str, tuple[float, PictureLoss]] | None = None,
         scalars: Callable[[int, dict[str, float]], None] | None = None,
+        lpips: nn.Module | None = None,
     ) -> None:
         self.config, self.folder, self.train, self.accelerator = config, folder, train, accelerator
         self.state: TrainingState = begin(config, accelerator.device)
         self._resume()
         self.updates = Updates(config, self.state, accelerator, extra)
-        self.validator = Validator(val, config.data.val_count)
+        self.validator = Validator(val, config.data.val_count, lpips)
         self._scalars = scalars
 
     def run(
@@ -119,6 +125,8 @@ class Trainer:
         if last is not None:
             self.state.load_state_dict(read_checkpoint(last, self.accelerator.device))
             logger.info("resumed from %s", last)
+        if JUDGED & self.folder.changed:
+            self.state.best = (float("-inf"), 0)
         if self.accelerator.is_main_process:
             self.folder.rewind(self.state.step)
         self.accelerator.wait_for_everyone()
@@ -147,13 +155,12 @@ class Trainer:
         if isinstance(error, torch.cuda.OutOfMemoryError):
             return InsufficientMemoryError(
                 f"expected room for a step of {self.config.data.batch_size} faces, found {reason} "
-                f"{self._last_good()}; halve data.batch_size and double optimiser.accumulate"
+                f"{self._last_good()}; {remedies.less_memory(self.config)}"
             )
         if "DataLoader worker" in reason:
             return TrainingError(
                 f"expected pictures for step {self.state.step + 1}, found that a data worker died "
-                f"({reason}). {self._last_good()}; resume with the same command, with fewer "
-                "data.workers if memory ran out"
+                f"({reason}). {self._last_good()}; {remedies.fewer_workers(self.config)}"
             )
         return error
 
@@ -161,8 +168,8 @@ class Trainer:
         names = ", ".join(name for pair in pairs for name in pair.names)
         return (
             f"expected finite losses and gradients, found NaN or infinity at step "
-            f"{self.state.step + 1} ({error}). The batch: {names}. {self._last_good()}; lower the "
-            "learning rates or set optimiser.clip, and look at these files"
+            f"{self.state.step + 1} ({error}). The batch: {names}. {self._last_good()}; "
+            f"{remedies.gentler(self.config.optimiser)}"
         )
 
     def _last_good(self) -> str:
@@ -203,14 +210,14 @@ class Trainer:
         state, device = self.state, self.accelerator.device
         if self.accelerator.is_main_process:
             result = self.validator(state.average, device)
-            values = {"val/psnr": result.psnr, "val/gain": result.gain}
-            self._log(values, 0.0)
+            self._log(result.scalars(), 0.0)
             grid = self.validator.grid(state.average, device, self.config.run.samples)
             self.folder.save_grid(grid, state.step)
-            if result.psnr > state.best[0]:
-                state.best = (result.psnr, state.step)
+            score = result.score(self.config.run.best)
+            if score > state.best[0]:
+                state.best = (score, state.step)
                 self.folder.checkpoints.save_best(self._saved())
-                self._export(BEST_WEIGHTS)
+                self._export(BEST_WEIGHTS, state.average)
         self.accelerator.wait_for_everyone()
 
     def _saved(self) -> dict[str, Any]:
@@ -223,16 +230,18 @@ class Trainer:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             self.folder.checkpoints.save(self._saved(), self.state.step)
-            self._export(LAST_WEIGHTS)
+            self._export(LAST_WEIGHTS, self.state.average)
+            if self.state.discriminator is not None:
+                self._export(LAST_DISCRIMINATOR, self.state.discriminator)
         self.accelerator.wait_for_everyone()
 
-    def _export(self, name: str) -> None:
-        export_weights(self.folder.weights / name, self.state.average.state_dict(), torch.float32)
+    def _export(self, name: str, network: nn.Module) -> None:
+        export_weights(self.folder.weights / name, network.state_dict(), torch.float32)
 
     def _finish(self) -> None:
         """Save what a stop would lose."""
         last = self.folder.checkpoints.last()
-        if last is None or read_step(last) != self.state.step:
+        if last is None or step_of(last) != self.state.step:
             self._save()
 
     def _all_stop(self, stop: Callable[[], bool]) -> bool:
@@ -263,22 +272,18 @@ class Trainer:
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             pin_memory=self.accelerator.device.type == "cuda",
-            worker_init_fn=_leave_interrupts_to_the_trainer,
+            worker_init_fn=_start_worker,
         )
-        device = self.accelerator.device
+        device, channels_last = self.accelerator.device, self.config.device.channels_last
         for batch in loader:
             yield Pair(
-                degraded=batch["lq"].to(device, non_blocking=True) * 2 - 1,
-                truth=batch["hq"].to(device, non_blocking=True) * 2 - 1,
+                degraded=to_device(batch["lq"], device, channels_last),
+                truth=to_device(batch["hq"], device, channels_last),
                 names=tuple(batch["name"]),
             )
 
 
-def _leave_interrupts_to_the_trainer(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     """Ctrl-C reaches every process of the terminal; a worker must outlive the last step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def read_step(path: Path) -> int:
-    """The step in a numbered checkpoint's name."""
-    return int(path.stem.removeprefix("step-"))
+    limit_threads()

@@ -8,20 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..degradation.recipe import generator_for
+from ..degradation.recipe import Stream, generator_for
 from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN
 from . import losses
 from .config import TrainingConfig
+from .speed import compiled
 from .state import TrainingState
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 PATH_DECAY = 0.01
-PATH_STREAM = 0xFA78
 Scalars = dict[str, Tensor]
-CHOICE_STREAM = 0xC409
 PictureLoss = Callable[[Tensor, Tensor, np.random.Generator], Tensor]
 """(restored, truth), both (B, 3, S, S) in -1..1, and the step's chance, to a scalar."""
 
@@ -58,6 +57,9 @@ class Updates:
     ) -> None:
         self.config, self.state, self.accelerator = config, state, accelerator
         self.extra = extra or {}
+        # The plain steps may be compiled; the regularisers differentiate gradients and may not.
+        generator = state.generator
+        self._restore = compiled(generator) if config.device.compile else generator
 
     def step(self, pairs: Sequence[Pair]) -> Scalars:
         """Everything that is due at ``state.step``; the mean losses of this process.
@@ -78,7 +80,7 @@ class Updates:
     def _discriminator(self, critic: Discriminator, pairs: Sequence[Pair]) -> Scalars:
         def loss(pair: Pair) -> tuple[Tensor, Scalars]:
             with torch.no_grad(), self.accelerator.autocast():
-                fake = self.state.generator(pair.degraded)
+                fake = self._restore(pair.degraded)
             with self.accelerator.autocast():
                 real_scores, fake_scores = critic(pair.truth), critic(fake)
             value = losses.discriminator_loss(real_scores.float(), fake_scores.float())
@@ -100,7 +102,7 @@ class Updates:
     def _generator(self, pairs: Sequence[Pair]) -> Scalars:
         def loss(pair: Pair) -> tuple[Tensor, Scalars]:
             with self.accelerator.autocast():
-                restored = self.state.generator(pair.degraded)
+                restored = self._restore(pair.degraded)
             weighted = self._picture_losses(restored.float(), pair.truth)
             weighted |= self._critic_losses(restored, pair.truth)
             total = torch.stack([weight * value for weight, value in weighted.values()]).sum()
@@ -120,7 +122,7 @@ class Updates:
         if options.gradient_weight:
             value = losses.gradient_loss(restored, truth)
             found["gradient"] = (options.gradient_weight, value)
-        rng = generator_for(self.config.run.seed, self.state.step, CHOICE_STREAM)
+        rng = generator_for(self.config.run.seed, self.state.step, 0, Stream.LOSSES)
         for name, (weight, function) in self.extra.items():
             with self.accelerator.autocast():
                 found[name] = (weight, function(restored, truth, rng).float())
@@ -164,12 +166,18 @@ class Updates:
         return scalars
 
     def _path_noise(self, images: Tensor, turn: int) -> Tensor:
-        """Noise that depends on the step alone, dealt out over processes as pictures are."""
+        """Noise of each face by (seed, step, its number in the step), drawn where it is used.
+
+        Faces are numbered as the sampler deals them out, so the processes' number is no matter.
+        """
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        rng = generator_for(self.config.run.seed, self.state.step, PATH_STREAM + turn)
-        shape = (len(images) * world, *images.shape[1:])
-        noise = torch.from_numpy(rng.standard_normal(shape, dtype="float32"))
-        return noise[rank::world].to(images.device)
+        source, faces = torch.Generator(images.device), list[Tensor]()
+        for place in range(len(images)):
+            number = (place * world + rank) * self.config.optimiser.accumulate + turn
+            rng = generator_for(self.config.run.seed, self.state.step, number, Stream.PATH_NOISE)
+            source.manual_seed(int(rng.integers(2**63)))
+            faces.append(torch.randn(images.shape[1:], generator=source, device=images.device))
+        return torch.stack(faces)
 
     def _apply(
         self,

@@ -1,0 +1,80 @@
+"""Where a run's networks begin: checkpoints of this trainer, GPEN's or StyleGAN2's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from ..errors import TrainingError
+from ..loading import load_discriminator, load_gpen, read_pickle
+from ..networks.discriminator import Discriminator
+from ..networks.gpen import GPEN, FeatureInjection
+from .config import ModelOptions
+
+DISCRIMINATOR = "d"
+"""Under which a trainer's checkpoint (ours, GPEN's, StyleGAN2's) keeps the discriminator."""
+
+
+def start_generator(model: ModelOptions) -> GPEN:
+    """Return the generator at step 0: from scratch, a checkpoint or a prior.
+
+    Raises:
+        TrainingError: a checkpoint of another size.
+        GpenError: a file that cannot be read, or of another network.
+    """
+    if model.start:
+        return _loaded_generator(model)
+    generator = GPEN(model.generator)
+    if model.prior:
+        from .priors import load_prior
+
+        load_prior(generator, model.prior)
+    elif model.injection:
+        for module in generator.modules():
+            if isinstance(module, FeatureInjection):
+                nn.init.constant_(module.weight, model.injection)
+    return generator
+
+
+def start_discriminator(model: ModelOptions) -> Discriminator:
+    """Return the discriminator at step 0: from scratch or a checkpoint.
+
+    Raises:
+        TrainingError: a checkpoint of another size.
+        GpenError: a file that cannot be read, or of another network.
+    """
+    if not model.start_discriminator:
+        return Discriminator(model.discriminator)
+    loaded = read_discriminator(Path(model.start_discriminator))
+    if loaded.config.img_resolution != model.size:
+        raise TrainingError(
+            f"expected a discriminator of {model.size} px, found one of "
+            f"{loaded.config.img_resolution} px in {model.start_discriminator}. Choose another file"
+        )
+    fresh = Discriminator(replace(loaded.config, stddev_group=model.stddev_group))
+    fresh.load_state_dict(loaded.state_dict())
+    return fresh
+
+
+def read_discriminator(path: Path) -> Discriminator:
+    """Read a discriminator's own file, or the one in a trainer's checkpoint."""
+    if path.is_file() and path.suffix.lower() != ".safetensors":
+        saved = read_pickle(path)
+        inner = saved.get(DISCRIMINATOR) if isinstance(saved, Mapping) else None
+        if isinstance(inner, Mapping):
+            return load_discriminator(inner)
+    return load_discriminator(path)
+
+
+def _loaded_generator(model: ModelOptions) -> GPEN:
+    loaded = load_gpen(model.start)
+    if loaded.config.img_resolution != model.size:
+        raise TrainingError(
+            f"expected a GPEN of {model.size} px to start from, found one of "
+            f"{loaded.config.img_resolution} px in {model.start}. Train at that size, or choose "
+            "another file"
+        )
+    return loaded.requires_grad_(True).train()
