@@ -136,7 +136,7 @@ def test_background_none_keeps_the_size(run, blank: Path, tmp_path: Path) -> Non
         (["{blank}", "-o", "o.png", "--scale", "2", "--background", "none"], "expected --scale 1"),
         (["{blank}", "-o", "o.png", "--strength", "3"], "strength: expected 0 to 1, found 3.0"),
         (["{blank}", "-o", "o.png", "--device", "toaster"], "expected a device of this machine"),
-        (["{blank}", "-o", "o.png", "--background", "small.pth"], "expected a RRDBNet"),
+        (["{blank}", "-o", "o.png", "--background", "small.pth"], "expected as upscaler: RRDBNet"),
         (["{blank}", "-o", "o.png"], "realesrnet_x2"),
     ],
 )

@@ -20,7 +20,7 @@ else:
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # ComfyUI brings these itself, so its users' requirements do not name them.
-FROM_THE_HOST = {"torch", "numpy", "pillow"}
+FROM_THE_HOST = {"torch", "numpy"}
 HOST_MODULES = {"comfy", "comfy_api", "comfy_execution", "folder_paths"}
 DISTRIBUTIONS = {"cv2": "opencv-python", "PIL": "pillow"}
 
