@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpen_arch.benchmark import add_benchmark_command
+from gpen_arch.commands.benchmark import add_benchmark_command
 from gpen_arch.benchmark.cases import CASES, Row, Setting, planted_faces
 from gpen_arch.benchmark.ceiling import Convolution, ceiling_call, convolutions_of
 from gpen_arch.benchmark.measure import Measurement, measure_in_turn, peak_memory
