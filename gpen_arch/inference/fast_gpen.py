@@ -90,9 +90,15 @@ class FastEncoderConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.blur is not None:
             x = F.conv2d(x, self.blur, padding=2, groups=x.shape[1])
-        steps = {"stride": self.stride, "padding": self.padding}
         if self.scale is None:
-            return conv_leaky_relu(x, self.weight, self.bias, **steps, fused=self.fused)
-        x = F.conv2d(x, self.weight, **steps)
+            return conv_leaky_relu(
+                x,
+                self.weight,
+                self.bias,
+                stride=self.stride,
+                padding=self.padding,
+                fused=self.fused,
+            )
+        x = F.conv2d(x, self.weight, stride=self.stride, padding=self.padding)
         scale, bias = per_channel(self.scale), per_channel(self.bias)
         return F.leaky_relu_(finite_(torch.addcmul(bias, x, scale, out=x)), LEAKY_SLOPE)

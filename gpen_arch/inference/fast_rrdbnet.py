@@ -91,7 +91,7 @@ def fastest_dense_block(block: ResidualDenseBlock, target: Target) -> nn.Module:
     """(B, C, H, W) to the same, in the form that is fastest where it will run."""
     if target.takes(Form.SUMMED):
         return SummingDenseBlock(block, target)
-    if target.allows(Form.GROUPED):
+    if target.takes(Form.GROUPED):
         return GroupedDenseBlock(block, target.dtype)
     return concatenating_dense_block(block, target)
 

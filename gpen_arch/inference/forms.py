@@ -47,8 +47,8 @@ class Record:
     Attributes:
         summary: what is done.
         networks: class names of the plain networks that have it.
-        when: where it is chosen, in words; ``suits`` is the same for a device and a type, as far
-            as these decide.
+        when: where it is chosen, in words; ``suits`` is the same for a target, as far as that
+            decides.
         exact: whether only rounding differs.
         bound: see the module.
         test: the test that holds the bound.
@@ -58,36 +58,28 @@ class Record:
     summary: str
     networks: tuple[str, ...]
     when: str
-    suits: Callable[[torch.device, torch.dtype], bool]
+    suits: Callable[[Target], bool]
     exact: bool
     bound: dict[torch.dtype, float]
     test: str
     optional: bool = True
 
 
-def _always(device: torch.device, dtype: torch.dtype) -> bool:
-    return True
+def _on_cpu(target: Target) -> bool:
+    return target.device.type == "cpu"
 
 
-def _on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cpu"
+def _winograd(target: Target) -> bool:
+    multiplied_faster = uses_matrix_unit(target.device, target.dtype)
+    return _on_cpu(target) and target.dtype in (FP32, BF16) and not multiplied_faster
 
 
-def _winograd(device: torch.device, dtype: torch.dtype) -> bool:
-    in_dtype = dtype in (FP32, BF16)
-    return device.type == "cpu" and in_dtype and not uses_matrix_unit(device, dtype)
+def _fused(target: Target) -> bool:
+    return _on_cpu(target) and target.dtype in FUSED_DTYPES and has_fused_convolutions()
 
 
-def _fused(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cpu" and dtype in FUSED_DTYPES and has_fused_convolutions()
-
-
-def _summed(device: torch.device, dtype: torch.dtype) -> bool:
-    return device.type == "cpu" and dtype is not FP16
-
-
-def _grouped(device: torch.device, dtype: torch.dtype) -> bool:
-    return not _summed(device, dtype)
+def _summed(target: Target) -> bool:
+    return _on_cpu(target) and target.dtype is not FP16
 
 
 RECORDS: dict[Form, Record] = {
@@ -95,7 +87,7 @@ RECORDS: dict[Form, Record] = {
         "constants folded into weights, which are laid out channels-last; linear layers in fp32",
         ("GPEN", "RRDBNet"),
         "always",
-        _always,
+        lambda target: True,
         exact=True,
         bound=NETWORK_BOUND,
         test=TESTS + "test_gpen_agrees_with_the_plain_network",
@@ -105,7 +97,7 @@ RECORDS: dict[Form, Record] = {
         "weights and styles scaled so that no sum overflows; activations clamped to +-2040",
         ("GPEN", "RRDBNet"),
         "fp16",
-        lambda device, dtype: dtype is FP16,
+        lambda target: target.dtype is FP16,
         exact=False,
         bound={FP16: NETWORK_BOUND[FP16]},  # until something reaches the clamp
         test=TESTS + "test_half_precision_survives_adversarial_magnitudes",
@@ -124,7 +116,7 @@ RECORDS: dict[Form, Record] = {
         "transposed convolutions as four ordinary ones, one a parity of row and column",
         ("GPEN",),
         "CPU with a matrix unit; bf16",
-        uses_matrix_unit,
+        lambda target: uses_matrix_unit(target.device, target.dtype),
         exact=True,
         bound={FP32: 1e-5, BF16: 1e-2},
         test=TESTS + "test_upsampling_by_phases_is_upsampling",
@@ -151,7 +143,7 @@ RECORDS: dict[Form, Record] = {
         "dense blocks in which one convolution makes a source's shares of all sums",
         ("RRDBNet",),
         "GPU, or fp16, or without summed",
-        _grouped,
+        lambda target: not target.takes(Form.SUMMED),
         exact=True,
         bound={FP32: 1e-5, BF16: 1e-2, FP16: 5e-3},
         test=TESTS + "test_dense_blocks_agree_in_every_form",
@@ -169,7 +161,7 @@ RECORDS: dict[Form, Record] = {
         "a resolution's second activation overwrites the first",
         ("GPEN",),
         "always",
-        _always,
+        lambda target: True,
         exact=True,
         bound={FP32: 0.0, BF16: 0.0, FP16: 0.0},
         test=TESTS + "test_rows_at_a_time_and_reused_memory_change_nothing",
@@ -178,7 +170,7 @@ RECORDS: dict[Form, Record] = {
         "elementwise work between convolutions as one kernel, made by torch's compiler",
         ("GPEN",),
         "asked for (compiled=True, --compile)",
-        lambda device, dtype: False,
+        lambda target: target.compiled,
         exact=True,
         bound=NETWORK_BOUND,
         test=TESTS + "test_compiled_activations_agree",
@@ -211,7 +203,7 @@ class Target:
 
     def takes(self, form: Form) -> bool:
         """Whether the form is used, for choices that are made when a network is prepared."""
-        return self.allows(form) and RECORDS[form].suits(self.device, self.dtype)
+        return self.allows(form) and RECORDS[form].suits(self)
 
 
 def forms_at_work(network: str, target: Target) -> tuple[Form, ...]:
