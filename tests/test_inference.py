@@ -284,7 +284,7 @@ def test_no_tensor_of_the_plain_network_is_forgotten() -> None:
 
 
 def test_compiling_what_has_nothing_to_compile_is_refused() -> None:
-    with pytest.raises(UnsupportedModelError, match="compiled: expected a GPEN, found .* RRDBNet"):
+    with pytest.raises(UnsupportedModelError, match="of type RRDBNet, of which"):
         prepare_for_inference(small_rrdbnet(), compiled=True)
 
 
