@@ -16,13 +16,14 @@ from .commands.interrupts import Stopped
 from .commands.terminal import PrintableFormatter, lasting_output, printable
 from .errors import GpenError
 
+COMPUTING = frozenset({"restore", "train", "evaluate", "benchmark"})  # with networks
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every verb; a verb sets ``handler``."""
-    from .benchmark import add_benchmark_command
+    from .commands.benchmark import add_benchmark_command
     from .commands.degrade import add_degrade_command
     from .commands.evaluate import add_evaluate_command
     from .commands.restore import add_restore_command
@@ -34,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gpen {__version__}")
     parser.add_argument("--verbose", action="store_true", help="log what happens in detail")
-    subparsers = parser.add_subparsers(required=True, metavar="VERB")
+    subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     add_restore_command(subparsers)
     add_weights_command(subparsers)
     add_degrade_command(subparsers)
@@ -70,15 +71,15 @@ def exit_code(work: Callable[[], int]) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    parser = build_parser()
-    from .device.allocation import keep_activation_memory
-
-    keep_activation_memory()
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(argv)
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
     level = logging.INFO if args.verbose else logging.WARNING
     logging.basicConfig(level=level, handlers=[handler])
+    if args.verb in COMPUTING:
+        from .device.allocation import keep_activation_memory
+
+        keep_activation_memory()
     return args.handler(args)
 
 

@@ -6,20 +6,27 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from gpen_arch.benchmark import add_benchmark_command
-from gpen_arch.benchmark.cases import CASES, Row, Setting, planted_faces
+from gpen_arch.benchmark.ablation import EVERYTHING, KEPT_MEMORY, NOTHING, PLAIN
+from gpen_arch.benchmark.cases import CASES, Row, Setting, planted_faces, random_gpen
 from gpen_arch.benchmark.ceiling import Convolution, ceiling_call, convolutions_of
 from gpen_arch.benchmark.measure import Measurement, measure_in_turn, peak_memory
 from gpen_arch.benchmark.peer import PEERS, peer_call, shipped_form
 from gpen_arch.benchmark.report import table
 from gpen_arch.benchmark.scaling import SWEEPS, Limits, Point, plot
-from gpen_arch.errors import MissingDependencyError
+from gpen_arch.commands.benchmark import add_benchmark_command
+from gpen_arch.commands.benchmark_options import USED_BY
+from gpen_arch.device.allocation import glibc_function
+from gpen_arch.errors import InvalidOptionError, MissingDependencyError
 from gpen_arch.faces import align_faces, usable_landmarks
+from gpen_arch.inference import Form
+from gpen_arch.inference.fast_synthesis import FastStyledConv
+from gpen_arch.inference.forms import Target, forms_at_work
 from gpen_arch.networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
 
 CPU = torch.device("cpu")
@@ -54,6 +61,9 @@ def test_contestants_take_turns() -> None:
     calls = {name: lambda name=name: order.append(name) for name in "ab"}
     measured = measure_in_turn(calls, CPU, runs=3)
     assert "".join(order) == "abab" + "ababab"
+    order.clear()
+    measure_in_turn(calls, CPU, runs=2, warm_up=False, settled=True)
+    assert "".join(order) == "aabb" + "aabb"
     assert len(measured["a"].seconds) == 3
     assert Measurement((3.0, 1.0, 2.0)).median == 2.0
     assert Measurement((3.0, 1.0, 2.0)).spread == (1.0, 3.0)
@@ -132,6 +142,79 @@ def test_bad_options_are_named(
     with pytest.raises(SystemExit):
         parser.parse_args(["benchmark", f"{option}={value}"])
     assert expected in capsys.readouterr().err
+
+
+def parse(words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_benchmark_command(parser.add_subparsers())
+    return parser.parse_args(["benchmark", *words.split()])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            "--scaling --runs 3",
+            "--runs: expected with one of --ablation, --only .* found --scal",
+        ),
+        ("--scaling --frames 2", "--frames: expected with one of --only video, found --scaling"),
+        ("--scaling --only gpen", "--only: expected"),
+        ("--scaling --peer onnxruntime", "--peer: expected with one of --only gpen, --only rrdb"),
+        ("--scaling --batch 2", "--batch: expected"),
+        ("--scaling --faces 2", "--faces: expected"),
+        ("--scaling --detector x", "--detector: expected"),
+        ("--scaling picture --compile", "--compile: expected"),
+        ("--scaling --dtype fp32 bf16", "--dtype: expected one with --scaling, found fp32, bf16"),
+        ("--scaling --size 256 512", "--size: expected one with --scaling, found 256, 512"),
+        ("--only rrdbnet --compile", "--compile: expected with .*, found --only rrdbnet, which"),
+        ("--only paste --without rows", "--without: expected"),
+        ("--most-faces 3", "--most-faces: expected with one of --scaling batch, --scaling faces"),
+        ("--plot x.png", "--plot: expected"),
+        ("--ablation --without rows", "--without: expected"),
+        ("--ablation --only paste", "--only: expected any of gpen, rrdbnet with --ablation, found"),
+        ("--ablation --only rrdbnet --size 64", "--size: expected with --only gpen, found rrdbnet"),
+        ("--device cpu --dtype fp16 --without winograd", "a form that is at work here, found wino"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(words: str, expected: str) -> None:
+    args = parse(words)
+    with pytest.raises(InvalidOptionError, match=expected):
+        args.handler(args)
+
+
+def test_every_option_that_measures_says_what_uses_it() -> None:
+    everywhere = {"device", "threads", "json", "handler", "scaling", "ablation"}
+    assert set(vars(parse(""))) == set(USED_BY) | everywhere
+
+
+def test_a_form_is_left_out_of_every_network() -> None:
+    setting = replace(tiny_setting(), without=frozenset({Form.ROWS, Form.FUSED}))
+    prepared = setting.prepare(random_gpen(16, CPU), torch.float32)
+    convs = [module for module in prepared.modules() if isinstance(module, FastStyledConv)]
+    assert convs
+    assert not any(conv.chunked for conv in convs)
+
+
+def test_an_ablation_leaves_out_each_form_in_turn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gpen_arch.benchmark.cases.UPSCALER_INPUT", 8)
+    monkeypatch.setattr("gpen_arch.benchmark.measure.PAUSE", 0.0)
+    path = tmp_path / "ablation.json"
+    words = "--ablation --device cpu --dtype fp32 --size 16 --runs 1 --json"
+    args = parse(f"{words} {path}")
+    assert args.handler(args) == 0
+    rows = json.loads(path.read_text())["rows"]
+    gpen = [row["left_out"] for row in rows if row["name"] == "GPEN-16, 1 face(s)"]
+    rrdbnet = [row["left_out"] for row in rows if row["name"] == "RealESRNet x2, 8 px"]
+    at_work = [form.value for form in forms_at_work("GPEN", Target(CPU, torch.float32))]
+    rest = [EVERYTHING, *([KEPT_MEMORY] if glibc_function("mallopt") else []), PLAIN]
+    assert gpen == [NOTHING, *at_work, *rest]
+    assert rrdbnet == [NOTHING, "fused", "summed", *rest]
+    assert all(row["error"] <= 1e-5 for row in rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(rows) + 2
+    assert lines[0].split("|")[3].strip() == "left out"
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -207,7 +207,7 @@ def test_gpen_keeps_to_its_memory_figure(
 ) -> None:
     """On a CPU with a matrix unit, and on one without, which convolves in another way."""
     choice = part(pack, "gpen_arch.device.choice")
-    monkeypatch.setattr(choice, "_cpu_has", lambda probe: matrix_unit)
+    monkeypatch.setattr(choice, "cpu_has", lambda probe: matrix_unit)
     networks = part(pack, "gpen_arch.networks")
     config = networks.GPENConfig(128, 64, n_mlp=2, channel_multiplier=1, narrow=0.25)
     network = part(pack, "gpen_arch.inference").prepare_for_inference(networks.GPEN(config), dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil, sqrt
 
@@ -14,7 +14,7 @@ from ..faces.detection import NetworkDetector
 from ..faces.geometry import face_template
 from ..faces.retinaface import retinaface
 from ..faces.types import RestoredFaces
-from ..inference import prepare_for_inference
+from ..inference import Form, PreparedNetwork, prepare_for_inference
 from ..networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
 from ..networks.retinaface import RESNET50, build_retinaface
 from ..portrait.pipeline import PortraitPipeline
@@ -33,7 +33,7 @@ class Setting:
     """Where and how to measure.
 
     ``picture`` is (height, width) of the enlarged picture, ``batch`` the faces that GPEN gets at
-    once, and ``compiled`` has GPEN's elementwise work fused.
+    once; ``compiled`` has GPEN's elementwise work fused, and forms in ``without`` are left out.
     """
 
     device: torch.device
@@ -44,15 +44,25 @@ class Setting:
     picture: tuple[int, int] = (1136, 2656)
     batch: int = 1
     compiled: bool = False
+    without: frozenset[Form] = frozenset()
     runs: int = 5
     peers: tuple[str, ...] = ()
     detector: NetworkDetector | None = None
 
+    def prepare(self, network: GPEN | RRDBNet, dtype: torch.dtype) -> PreparedNetwork:
+        """The network's fast form, as this setting wants it."""
+        compiled = self.compiled and isinstance(network, GPEN)
+        return prepare_for_inference(network, dtype, compiled=compiled, without=self.without)
+
     def measure(
-        self, calls: dict[str, Callable[[], object]], runs: int | None = None
+        self,
+        calls: Mapping[str, Callable[[], object]],
+        runs: int | None = None,
+        *,
+        settled: bool = False,
     ) -> dict[str, Measurement]:
         with torch.inference_mode():
-            return measure_in_turn(calls, self.device, runs=runs or self.runs)
+            return measure_in_turn(calls, self.device, runs=runs or self.runs, settled=settled)
 
 
 @dataclass(frozen=True)
@@ -97,39 +107,55 @@ def random_detector(setting: Setting) -> NetworkDetector:
     return retinaface(network, RESNET50, setting.device, torch.float32)
 
 
-def benchmark_gpen(setting: Setting) -> Iterator[Row]:
+@dataclass(frozen=True)
+class Subject:
+    """A plain network and an input for it."""
+
+    name: str
+    network: GPEN | RRDBNet
+    x: Tensor
+
+
+def gpens(setting: Setting) -> Iterator[Subject]:
     for size in setting.sizes:
-        network = random_gpen(size, setting.device)
         x = torch.rand(setting.batch, 3, size, size, device=setting.device) * 2 - 1
-        title = f"GPEN-{size}, {setting.batch} face(s)"
-        yield from _benchmark_network(title, network, x, setting)
+        name = f"GPEN-{size}, {setting.batch} face(s)"
+        yield Subject(name, random_gpen(size, setting.device), x)
+
+
+def upscalers(setting: Setting) -> Iterator[Subject]:
+    x = torch.rand(1, 3, UPSCALER_INPUT, UPSCALER_INPUT, device=setting.device)
+    name = f"RealESRNet x2, {UPSCALER_INPUT} px"
+    yield Subject(name, random_upscaler(setting.device), x)
+
+
+def benchmark_gpen(setting: Setting) -> Iterator[Row]:
+    for subject in gpens(setting):
+        yield from _benchmark_network(subject, setting)
 
 
 def benchmark_rrdbnet(setting: Setting) -> Iterator[Row]:
-    network = random_upscaler(setting.device)
-    x = torch.rand(1, 3, UPSCALER_INPUT, UPSCALER_INPUT, device=setting.device)
-    yield from _benchmark_network(f"RealESRNet x2, {UPSCALER_INPUT} px", network, x, setting)
+    for subject in upscalers(setting):
+        yield from _benchmark_network(subject, setting)
 
 
-def _benchmark_network(
-    name: str, network: GPEN | RRDBNet, x: Tensor, setting: Setting
-) -> Iterator[Row]:
+def _benchmark_network(subject: Subject, setting: Setting) -> Iterator[Row]:
+    network, x = subject.network, subject.x
     convolutions = convolutions_of(network, tuple(x.shape))
     calls: dict[str, Callable[[], object]] = {}
     for label, dtype in setting.dtypes.items():
-        prepared = prepare_for_inference(network, dtype, compiled=setting.compiled)
+        prepared = setting.prepare(network, dtype)
         calls[label] = lambda prepared=prepared: prepared(x)
         calls[f"{label} ceiling"] = ceiling_call(convolutions, setting.device, dtype)
     # A published super-resolution network has one form only.
     peers = setting.peers if isinstance(network, GPEN) else setting.peers[:1]
     calls |= {peer: peer_call(peer, network, x) for peer in peers}
-    del network  # the prepared networks do not need it
     measured = setting.measure(calls)
     gflop = sum(convolution.gflop for convolution in convolutions)
     for label in setting.dtypes:
         ceiling = measured[f"{label} ceiling"]
         against = {peer: measured[peer] for peer in peers}
-        yield Row(name, label, len(x), measured[label], gflop, ceiling, against)
+        yield Row(subject.name, label, len(x), measured[label], gflop, ceiling, against)
 
 
 def benchmark_detection(setting: Setting) -> Iterator[Row]:
@@ -186,8 +212,8 @@ def random_pipeline(
     setting: Setting, dtype: torch.dtype, detector: FaceDetector
 ) -> PortraitPipeline:
     network = random_gpen(setting.sizes[0], setting.device)
-    gpen = prepare_for_inference(network, dtype, compiled=setting.compiled)
-    upscaler = prepare_for_inference(random_upscaler(setting.device), dtype)
+    gpen = setting.prepare(network, dtype)
+    upscaler = setting.prepare(random_upscaler(setting.device), dtype)
     return PortraitPipeline(FaceRestorer(gpen), detector, upscaler)
 
 
@@ -211,7 +237,7 @@ def benchmark_video(setting: Setting) -> Iterator[Row]:
     faces = FaceSet(found, VIDEO_FRAME, setting.frames)
     for label, dtype in setting.dtypes.items():
         network = random_gpen(setting.sizes[0], setting.device)
-        restorer = FaceRestorer(prepare_for_inference(network, dtype, compiled=setting.compiled))
+        restorer = FaceRestorer(setting.prepare(network, dtype))
 
         def restore_and_paste(restorer: FaceRestorer = restorer) -> object:
             return paste_faces(images, restore_faces(images, faces, restorer))

@@ -43,6 +43,7 @@ def measure_in_turn(
     *,
     runs: int = 5,
     warm_up: bool = True,
+    settled: bool = False,
 ) -> dict[str, Measurement]:
     """Time several calls A B C A B C ..., so that a machine's drift meets all of them alike.
 
@@ -52,6 +53,8 @@ def measure_in_turn(
         runs: counted rounds.
         warm_up: whether two uncounted rounds come first: one measures memory, from which it starts
             without any at hand, and one has it at hand again.
+        settled: whether each counted run follows an uncounted one of the same call: for calls that
+            leave the process in another state than they would find it in by themselves.
     """
     peaks = {name: peak_memory(call, device) if warm_up else None for name, call in calls.items()}
     if warm_up:
@@ -61,6 +64,8 @@ def measure_in_turn(
     for _ in range(runs):
         for name, call in calls.items():
             sleep(PAUSE)
+            if settled:
+                call()
             seconds[name].append(time_once(call, device))
     return {name: Measurement(tuple(seconds[name]), peaks[name]) for name in calls}
 

@@ -11,7 +11,6 @@ import torch
 
 from ..errors import MissingDependencyError
 from ..faces import paste_faces
-from ..inference import prepare_for_inference
 from ..portrait.restoration import FaceRestorer, restore_faces
 from ..portrait.upscaling import upscale_image
 from .cases import Setting, planted_faces, random_gpen, random_upscaler
@@ -70,7 +69,7 @@ def sweep_batch(setting: Setting, limits: Limits) -> Iterator[Point]:
 def sweep_picture(setting: Setting, limits: Limits) -> Iterator[Point]:
     """Double pictures of growing size; the tile bounds the memory beside the result's own."""
     dtype = list(setting.dtypes.values())[-1]
-    network = prepare_for_inference(random_upscaler(setting.device), dtype)
+    network = setting.prepare(random_upscaler(setting.device), dtype)
     for megapixels in (size for size in MEGAPIXELS if size <= limits.megapixels):
         width = round((megapixels * 1e6 / ASPECT) ** 0.5)
         image = torch.rand(1, 3, round(width * ASPECT), width, device=setting.device)
@@ -80,7 +79,7 @@ def sweep_picture(setting: Setting, limits: Limits) -> Iterator[Point]:
 def _restorer(setting: Setting) -> FaceRestorer:
     dtype = list(setting.dtypes.values())[-1]
     network = random_gpen(setting.sizes[0], setting.device)
-    restorer = FaceRestorer(prepare_for_inference(network, dtype))
+    restorer = FaceRestorer(setting.prepare(network, dtype))
     restorer(torch.rand(1, 3, restorer.size, restorer.size, device=setting.device))  # warm-up
     return restorer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..errors import InvalidOptionError
+from .torch_internals import cpu_has
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 DTYPE_CHOICES = ("auto", *DTYPES)
@@ -40,21 +41,17 @@ def _fastest(device: torch.device) -> torch.dtype:
 
 def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bf16 natively (AVX512-BF16 or AMX); emulated, it is slower."""
-    return _cpu_has("_is_avx512_bf16_supported") or cpu_has_matrix_unit()
+    return cpu_has("_is_avx512_bf16_supported") or cpu_has_matrix_unit()
 
 
 def cpu_has_matrix_unit() -> bool:
     """Whether this CPU multiplies matrices of bf16 in one instruction (AMX)."""
-    return _cpu_has("_is_amx_tile_supported")
+    return cpu_has("_is_amx_tile_supported")
 
 
 def uses_matrix_unit(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether convolutions in ``dtype`` run on a matrix unit of this CPU."""
     return device.type == "cpu" and dtype is torch.bfloat16 and cpu_has_matrix_unit()
-
-
-def _cpu_has(probe: str) -> bool:
-    return getattr(torch.cpu, probe, bool)()  # older versions of torch have fewer probes
 
 
 def resolve_device(name: str) -> torch.device:

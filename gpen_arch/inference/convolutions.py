@@ -1,6 +1,6 @@
 """A styled layer's 3x3 convolution, in the form that is fastest where it will run.
 
-All forms are one function up to rounding, and any of them is right on any device.
+All of them are one function up to rounding, and any of them is right on any device.
 """
 
 from __future__ import annotations
@@ -9,27 +9,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device.choice import uses_matrix_unit
 from ..networks.layers import blur_kernel
+from .forms import Form, Target
 from .kernels import channels_last, channels_last_empty
 from .winograd import WinogradConv, is_worthwhile
 
 
-def fastest_convolution(
-    weight: Tensor, *, upsample: bool, size: int, device: torch.device, dtype: torch.dtype
-) -> nn.Module:
+def fastest_convolution(weight: Tensor, *, upsample: bool, size: int, target: Target) -> nn.Module:
     """A module of (B, I, H, W) to (B, O, H, W), or doubled and blurred with ``upsample``.
 
     Args:
         weight: (O, I, 3, 3) float32.
         size: H and W of the result, about.
-        device, dtype: where and in what it will run.
     """
-    if not upsample:
-        wins = is_worthwhile(weight.shape[1], size, device, dtype)
-        return (WinogradConv if wins else DirectConv)(weight, dtype)
-    by_phase = uses_matrix_unit(device, dtype)
-    return (PhasedUpsamplingConv if by_phase else UpsamplingConv)(weight, dtype)
+    if upsample:
+        phased = target.takes(Form.PHASED)
+        return (PhasedUpsamplingConv if phased else UpsamplingConv)(weight, target.dtype)
+    wins = target.takes(Form.WINOGRAD) and is_worthwhile(weight.shape[1], size, target.dtype)
+    return (WinogradConv if wins else DirectConv)(weight, target.dtype)
 
 
 def depthwise_blur(channels: int, gain: float, dtype: torch.dtype) -> Tensor:
@@ -75,6 +72,7 @@ class PhasedUpsamplingConv(nn.Module):
     these.
     """
 
+    phases: nn.ModuleList
     blur: Tensor
 
     _TAPS = ([2, 0], [1])
@@ -82,16 +80,31 @@ class PhasedUpsamplingConv(nn.Module):
     def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
         super().__init__()
         self.channels = len(weight)
-        for row, rows in enumerate(self._TAPS):
-            for column, columns in enumerate(self._TAPS):
-                taps = weight[:, :, rows][..., columns].to(dtype)
-                self.register_buffer(f"weight{row}{column}", channels_last(taps))
+        self.phases = nn.ModuleList(
+            Phase(weight[:, :, rows][..., columns], (row, column), dtype)
+            for row, rows in enumerate(self._TAPS)
+            for column, columns in enumerate(self._TAPS)
+        )
         self.register_buffer("blur", depthwise_blur(self.channels, 4.0, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         batch, _, height, width = x.shape
         y = channels_last_empty((batch, self.channels, 2 * height + 1, 2 * width + 1), x)
-        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            weight = self.get_buffer(f"weight{row}{column}")
-            y[:, :, row::2, column::2] = F.conv2d(x, weight, padding=(1 - row, 1 - column))
+        for phase in self.phases:
+            phase(x, y)
         return F.conv2d(y, self.blur, padding=1, groups=self.channels)
+
+
+class Phase(nn.Module):
+    """The results of one parity (row, column): (B, I, H, W) into (B, O, 2H + 1, 2W + 1)."""
+
+    weight: Tensor
+
+    def __init__(self, taps: Tensor, parity: tuple[int, int], dtype: torch.dtype) -> None:
+        super().__init__()
+        self.parity = parity
+        self.register_buffer("weight", channels_last(taps.to(dtype)))
+
+    def forward(self, x: Tensor, out: Tensor) -> None:
+        row, column = self.parity
+        out[:, :, row::2, column::2] = F.conv2d(x, self.weight, padding=(1 - row, 1 - column))

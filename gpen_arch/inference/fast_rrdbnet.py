@@ -1,79 +1,135 @@
-"""RRDBNet for inference: the same function as ``networks.rrdbnet.RRDBNet``, without concatenating.
+"""RRDBNet for inference: ``networks.rrdbnet.RRDBNet`` with other leaves.
 
 A dense block's convolution k reads the outputs of all before it. Read the other way round, each
 source feeds all convolutions after it, and a convolution is the sum of its sources' shares. The
 arithmetic is the same, and nothing is concatenated. A GPU computes a source's shares in all
-convolutions at once (``FastDenseBlock``); a CPU adds each share to its sum while it is computed
+convolutions at once (``GroupedDenseBlock``); a CPU adds each share to its sum while it is computed
 (``SummingDenseBlock``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..networks.rrdbnet import LEAKY_SLOPE, RESIDUAL_SCALE, RRDB, ResidualDenseBlock, RRDBNet
+from ..networks.rrdbnet import RESIDUAL_SCALE, RRDB, ResidualDenseBlock, RRDBNet
+from ..ops.bias_act import LEAKY_SLOPE
+from .forms import Form, Target
 from .half import finite_
 from .kernels import channels_last, conv_add_, conv_leaky_relu
+from .leaves import with_leaves
 
 
 class FastRRDBNet(nn.Module):
     """Upscale (B, 3, H, W) in 0..1 to (B, 3, scale H, scale W); any float type in and out."""
 
-    def __init__(self, network: RRDBNet, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, network: RRDBNet, target: Target) -> None:
         super().__init__()
         self.config = network.config
-        self.dtype = dtype
-        self.conv_first = FastConv(network.conv_first, dtype)
-        summing = device.type == "cpu" and dtype is not torch.float16
-        dense_block = SummingDenseBlock if summing else FastDenseBlock
-        self.body = nn.ModuleList(
-            dense_block(block, dtype)
-            for rrdb in network.body
-            if isinstance(rrdb, RRDB)
-            for block in (rrdb.rdb1, rrdb.rdb2, rrdb.rdb3)
+        self.dtype = target.dtype
+        body = (rrdb for rrdb in network.body if isinstance(rrdb, RRDB))
+        with torch.device("meta"):
+            empty = RRDBNet(network.config)
+        self.network = with_leaves(
+            empty,
+            {
+                "conv_first": FastConv(network.conv_first, target),
+                "body": nn.Sequential(*(FastRRDB(rrdb, target) for rrdb in body)),
+                "conv_body": FastConv(network.conv_body, target),
+                "conv_up1": FastConv(network.conv_up1, target, activate=True),
+                "conv_up2": FastConv(network.conv_up2, target, activate=True),
+                "conv_hr": FastConv(network.conv_hr, target, activate=True),
+                "conv_last": FastConv(network.conv_last, target),
+                "lrelu": nn.Identity(),  # the convolutions before it have done it
+            },
         )
-        self.conv_body = FastConv(network.conv_body, dtype)
-        self.conv_up1 = FastConv(network.conv_up1, dtype)
-        self.conv_up2 = FastConv(network.conv_up2, dtype)
-        self.conv_hr = FastConv(network.conv_hr, dtype)
-        self.conv_last = FastConv(network.conv_last, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        pixels = F.pixel_unshuffle(x.to(self.dtype), self.config.unshuffle)
-        feat = first = self.conv_first(channels_last(pixels))
-        for index in range(0, len(self.body), 3):
-            inner = feat
-            for block in self.body[index : index + 3]:
-                inner = block(inner)
-            feat = finite_(torch.add(feat, inner, alpha=RESIDUAL_SCALE))
-        feat = finite_(self.conv_body(feat).add_(first))
-        for conv in (self.conv_up1, self.conv_up2):
-            feat = conv(F.interpolate(feat, scale_factor=2, mode="nearest"), activate=True)
-        return self.conv_last(self.conv_hr(feat, activate=True)).to(x.dtype)
+        return self.network(x.to(self.dtype)).to(x.dtype)
 
 
 class FastConv(nn.Module):
-    """A 3x3 convolution with bias, channels-last, optionally activated."""
+    """A 3x3 convolution with bias, channels-last, optionally activated; (B, I, H, W) to O."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, conv: nn.Conv2d, dtype: torch.dtype) -> None:
+    def __init__(self, conv: nn.Conv2d, target: Target, *, activate: bool = False) -> None:
         super().__init__()
         assert conv.bias is not None
+        dtype = target.dtype
+        self.activate, self.fused = activate, target.allows(Form.FUSED)
         self.register_buffer("weight", channels_last(conv.weight.detach().to(dtype, copy=True)))
         self.register_buffer("bias", conv.bias.detach().to(dtype, copy=True))
 
-    def forward(self, x: Tensor, *, activate: bool = False) -> Tensor:
-        if activate:
-            return finite_(conv_leaky_relu(x, self.weight, self.bias, padding=1))
-        return finite_(F.conv2d(x, self.weight, self.bias, padding=1))
+    def forward(self, x: Tensor) -> Tensor:
+        x = channels_last(x)
+        if self.activate:
+            y = conv_leaky_relu(x, self.weight, self.bias, padding=1, fused=self.fused)
+        else:
+            y = F.conv2d(x, self.weight, self.bias, padding=1)
+        return finite_(y)
+
+
+class FastRRDB(nn.Module):
+    """Three dense blocks inside one more residual, added in one pass and kept finite."""
+
+    def __init__(self, rrdb: RRDB, target: Target) -> None:
+        super().__init__()
+        blocks = (rrdb.rdb1, rrdb.rdb2, rrdb.rdb3)
+        self.blocks = nn.Sequential(*(fastest_dense_block(block, target) for block in blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return finite_(torch.add(x, self.blocks(x), alpha=RESIDUAL_SCALE))
+
+
+def fastest_dense_block(block: ResidualDenseBlock, target: Target) -> nn.Module:
+    """(B, C, H, W) to the same, in the form that is fastest where it will run."""
+    if target.takes(Form.SUMMED):
+        return SummingDenseBlock(block, target)
+    if target.takes(Form.GROUPED):
+        return GroupedDenseBlock(block, target.dtype)
+    return concatenating_dense_block(block, target)
 
 
 def convolutions(block: ResidualDenseBlock) -> tuple[nn.Conv2d, ...]:
     return block.conv1, block.conv2, block.conv3, block.conv4, block.conv5
+
+
+def concatenating_dense_block(block: ResidualDenseBlock, target: Target) -> ResidualDenseBlock:
+    """The plain block with fast convolutions."""
+    convs = [
+        FastConv(conv, target, activate=conv is not block.conv5) for conv in convolutions(block)
+    ]
+    with torch.device("meta"):
+        empty = ResidualDenseBlock(block.conv1.in_channels, block.conv1.out_channels)
+    leaves = {f"conv{index}": conv for index, conv in enumerate(convs, start=1)}
+    return with_leaves(empty, {**leaves, "lrelu": nn.Identity()})
+
+
+def split_by_source(block: ResidualDenseBlock) -> list[list[Tensor]]:
+    """For each of the five sources, its share of the weights of every convolution that reads it."""
+    convs = convolutions(block)
+    widths = [block.conv1.in_channels, *(conv.out_channels for conv in convs[:-1])]
+    shares = [
+        conv.weight.detach().split(widths[: index + 1], dim=1) for index, conv in enumerate(convs)
+    ]
+    return [[share[source] for share in shares[source:]] for source in range(len(convs))]
+
+
+def biases_of(block: ResidualDenseBlock) -> list[Tensor]:
+    return [conv.bias.detach() for conv in convolutions(block) if conv.bias is not None]
+
+
+def frozen(tensors: Iterable[Tensor], dtype: torch.dtype) -> nn.ParameterList:
+    """Copies, in ``dtype``; weights (O, I, k, k) channels-last."""
+    copies = (tensor.to(dtype, copy=True) for tensor in tensors)
+    laid_out = (channels_last(copy) if copy.ndim == 4 else copy for copy in copies)
+    return nn.ParameterList(nn.Parameter(tensor, requires_grad=False) for tensor in laid_out)
 
 
 class SummingDenseBlock(nn.Module):
@@ -82,50 +138,44 @@ class SummingDenseBlock(nn.Module):
     Not for half precision, which wants every share bounded before it is added.
     """
 
-    def __init__(self, block: ResidualDenseBlock, dtype: torch.dtype) -> None:
+    def __init__(self, block: ResidualDenseBlock, target: Target) -> None:
         super().__init__()
-        convs = convolutions(block)
-        for target, conv in enumerate(convs):
-            widths = [block.conv1.in_channels, *(each.out_channels for each in convs[:target])]
-            for source, share in enumerate(conv.weight.detach().split(widths, dim=1)):
-                self.register_buffer(f"weight{source}{target}", channels_last(share.to(dtype)))
-            assert conv.bias is not None
-            self.register_buffer(f"bias{target}", conv.bias.detach().to(dtype, copy=True))
+        self.fused = target.allows(Form.FUSED)
+        first, *others = split_by_source(block)
+        self.first = frozen(first, target.dtype)
+        self.others = nn.ModuleList(frozen(weights, target.dtype) for weights in others)
+        self.biases = frozen(biases_of(block), target.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         totals = [
-            F.conv2d(x, self.get_buffer(f"weight0{t}"), self.get_buffer(f"bias{t}"), padding=1)
-            for t in range(5)
+            F.conv2d(x, weight, bias, padding=1)
+            for weight, bias in zip(self.first, self.biases, strict=True)
         ]
-        for source in range(1, 5):
+        for weights in self.others:
             mine = F.leaky_relu_(totals.pop(0), LEAKY_SLOPE)
-            for target, total in enumerate(totals, start=source):
-                conv_add_(total, mine, self.get_buffer(f"weight{source}{target}"), padding=1)
+            for total, weight in zip(totals, cast("nn.ParameterList", weights), strict=True):
+                conv_add_(total, mine, weight, padding=1, fused=self.fused)
         return torch.add(x, totals[0], alpha=RESIDUAL_SCALE)
 
 
-class FastDenseBlock(nn.Module):
+class GroupedDenseBlock(nn.Module):
     """Five convolutions of a dense block, grouped by source; (B, C, H, W) to the same."""
 
+    first: Tensor
     bias: Tensor
 
     def __init__(self, block: ResidualDenseBlock, dtype: torch.dtype) -> None:
         super().__init__()
-        convs = convolutions(block)
         self.grow = block.conv1.out_channels
-        ends = [conv.in_channels for conv in convs]
-        for source, end in enumerate(ends):
-            start = ends[source - 1] if source else 0
-            share = torch.cat([conv.weight.detach()[:, start:end] for conv in convs[source:]])
-            self.register_buffer(f"weight{source}", channels_last(share.to(dtype)))
-        biases = [conv.bias.detach() for conv in convs if conv.bias is not None]
-        self.register_buffer("bias", torch.cat(biases).to(dtype))
+        first, *others = (torch.cat(weights) for weights in split_by_source(block))
+        self.register_buffer("first", channels_last(first.to(dtype)))
+        self.others = frozen(others, dtype)
+        self.register_buffer("bias", torch.cat(biases_of(block)).to(dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        total = finite_(F.conv2d(x, self.get_buffer("weight0"), self.bias, padding=1))
-        for source in range(1, 5):
+        total = finite_(F.conv2d(x, self.first, self.bias, padding=1))
+        for weight in self.others:
             mine, others = total[:, : self.grow], total[:, self.grow :]
             mine = channels_last(F.leaky_relu(mine, LEAKY_SLOPE))
-            share = finite_(F.conv2d(mine, self.get_buffer(f"weight{source}"), padding=1))
-            total = share.add_(others)
+            total = finite_(F.conv2d(mine, weight, padding=1)).add_(others)
         return finite_(torch.add(x, total, alpha=RESIDUAL_SCALE))

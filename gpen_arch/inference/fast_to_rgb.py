@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..networks.gpen import ToRGB
-from .folding import folded_linear
+from .folding import FoldedLinear
 
 
 class FastToRGB(nn.Module):
@@ -19,7 +19,7 @@ class FastToRGB(nn.Module):
     def __init__(self, layer: ToRGB, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
-        self.modulation = folded_linear(layer.conv.modulation)
+        self.modulation = FoldedLinear(layer.conv.modulation)
         weight = layer.conv.weight.detach()[0, :, :, 0, 0].float() * layer.conv.gain
         self.register_buffer("weight", weight)
         self.register_buffer("bias", layer.bias.detach().to(torch.float32, copy=True))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ..networks.layers import EqualLinear
-from ..ops.bias_act import LEAKY_GAIN
+from ..ops.bias_act import LEAKY_GAIN, LEAKY_SLOPE
 
 
-def folded_linear(layer: nn.Module) -> nn.Linear:
-    """An equalised linear layer as an ordinary one; the activation's gain is folded in."""
-    assert isinstance(layer, EqualLinear)
-    gain = LEAKY_GAIN if layer.activate else 1.0
-    folded = nn.Linear(layer.weight.shape[1], layer.weight.shape[0], device="meta")
-    weight = layer.weight.detach().float() * (layer.gain * gain)
-    folded.weight = nn.Parameter(weight, requires_grad=False)
-    bias = layer.bias.detach().float() * (layer.lr_multiplier * gain)
-    folded.bias = nn.Parameter(bias, requires_grad=False)
-    return folded
+class FoldedLinear(nn.Module):
+    """An equalised linear layer, gains folded in, in float32: (B, I) of any type to (B, O)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        assert isinstance(layer, EqualLinear)
+        self.activate = layer.activate
+        gain = LEAKY_GAIN if layer.activate else 1.0
+        self.register_buffer("weight", layer.weight.detach().float() * (layer.gain * gain))
+        self.register_buffer("bias", layer.bias.detach().float() * (layer.lr_multiplier * gain))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.linear(x.float(), self.weight, self.bias)
+        return F.leaky_relu_(y, LEAKY_SLOPE) if self.activate else y

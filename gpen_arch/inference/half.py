@@ -1,4 +1,4 @@
-"""Which number format to compute in, and how half precision stays finite."""
+"""How half precision stays finite."""
 
 from __future__ import annotations
 

@@ -1,43 +1,36 @@
-"""From a plain network to its fast form, kept in step with the plain one's parameters."""
+"""From a plain network to its fast form."""
 
 from __future__ import annotations
 
-import weakref
+from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import UnsupportedModelError
 from ..networks import GPEN, RRDBNet, architecture_of
 from ..networks.architecture import Architecture, generous_bytes
 from .fast_gpen import FastGPEN
 from .fast_rrdbnet import FastRRDBNet
+from .forms import Form, Target
 from .fusion import require_compiler
-
-Fingerprint = tuple[tuple[int, int], ...]
 
 
 class PreparedNetwork(nn.Module):
     """The fast form of a network: same input, same output, same ``config``.
 
-    It owns copies of the weights (scaled, laid out, in ``dtype``) as buffers, so ``.to(device)``
-    and memory accounting work as for any module, and it only watches the plain network: drop that
-    one and its memory is free. While it lives, a change of its parameters (an optimiser's step, a
-    state dict loaded) makes the next call prepare anew, on the device where the copies are.
-    Writing through ``parameter.data`` goes unseen, as torch counts no versions there:
-    :meth:`refresh` after that.
+    It owns copies of the weights (scaled, laid out, in ``dtype``), so ``.to(device)`` and memory
+    accounting work as for any module, and the plain network may be dropped. Later changes of that
+    one's parameters are not seen: prepare again after them.
     """
 
-    def __init__(
-        self, network: nn.Module, dtype: torch.dtype, device: torch.device, *, compiled: bool
-    ) -> None:
+    def __init__(self, network: nn.Module, target: Target) -> None:
         super().__init__()
-        self.dtype, self.made_for, self.compiled = dtype, device, compiled
-        self._source = weakref.ref(network)
-        self._seen = fingerprint(network)
+        self.dtype = target.dtype
         self.architecture: Architecture | None = architecture_of(network)
-        self.fast = fast_form(network, dtype, device, compiled=compiled)
+        self.fast = fast_form(network, target)
 
     @property
     def config(self) -> Any:
@@ -51,29 +44,7 @@ class PreparedNetwork(nn.Module):
         return figure(self, (batch, height, width), self.dtype.itemsize) + extra
 
     def forward(self, x: Tensor) -> Tensor:
-        source = self._source()
-        if source is not None and fingerprint(source) != self._seen:
-            self.refresh()
         return self.fast(x)
-
-    def refresh(self) -> None:
-        """Take the plain network's present weights; nothing to do where that one is gone."""
-        source = self._source()
-        if source is None:
-            return
-        device = next(self.fast.buffers()).device
-        self._seen = fingerprint(source)
-        fast = fast_form(source, self.dtype, self.made_for, compiled=self.compiled)
-        self.fast = fast.to(device)
-
-
-def fingerprint(network: nn.Module) -> Fingerprint:
-    """Changes whenever a parameter is written to, replaced or moved."""
-    return tuple(
-        # Tensors made under inference_mode count no versions; such networks are not trained.
-        (parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version)
-        for parameter in network.parameters()
-    )
 
 
 def prepare_for_inference(
@@ -82,44 +53,58 @@ def prepare_for_inference(
     *,
     device: torch.device | str | None = None,
     compiled: bool = False,
+    without: Iterable[Form] = (),
 ) -> PreparedNetwork:
     """The fast form of a network, on the network's device and in evaluation mode.
 
-    A network that has no faster form is taken as it is, in ``dtype``. Prepare once per load and
-    keep the result. Outputs agree with the plain network's to a relative error under 1e-5 in fp32,
-    about 1e-2 in bf16 and 2e-3 in fp16.
+    A network that has no faster form is taken as it is, in ``dtype``. Prepare once per load, keep
+    the result and drop the network. Outputs agree with the plain network's in fp32 to the relative
+    errors of ``forms.NETWORK_BOUND``.
 
     Args:
         network: a loaded network, e.g. a :class:`~gpen_arch.networks.GPEN` (faces (N, 3, S, S) in
-            -1..1) or :class:`~gpen_arch.networks.RRDBNet` (pictures (N, 3, H, W) in 0..1). It may
-            be dropped afterwards.
+            -1..1) or :class:`~gpen_arch.networks.RRDBNet` (pictures (N, 3, H, W) in 0..1).
         dtype: what to compute in; the network's own without. Inputs may be of any float type,
             outputs are of the input's.
         device: where it will run, if it is going to be moved: a CPU and a GPU are fast with
             different arithmetic. Either form is right on both.
         compiled: have torch's compiler fuse a GPEN's elementwise work, which takes some seconds
             here. Meant for many faces on a GPU, where it has not been measured yet.
+        without: forms to leave out, to see what they bring.
 
     Raises:
+        UnsupportedModelError: ``compiled``, and the network has nothing to compile.
+        InvalidOptionError: ``without`` names a form that every prepared network has.
         MissingDependencyError: ``compiled``, and torch's compiler does not work here.
     """
     parameter = next(network.parameters())
-    device, dtype = torch.device(device or parameter.device), dtype or parameter.dtype
-    if compiled:
-        require_compiler(device, dtype)
-    prepared = PreparedNetwork(network, dtype, device, compiled=compiled)
-    return prepared.eval().requires_grad_(False)
+    target = Target(
+        torch.device(device or parameter.device),
+        dtype or parameter.dtype,
+        frozenset(without),
+        compiled,
+    )
+    return PreparedNetwork(network, target).eval().requires_grad_(False)
 
 
-def fast_form(
-    network: nn.Module, dtype: torch.dtype, device: torch.device, *, compiled: bool = False
-) -> nn.Module:
+def fast_form(network: nn.Module, target: Target) -> nn.Module:
     """A fresh copy of the network's weights in their fast form, or as they are."""
+    if target.compiled:
+        _require_compilable(network, target)
     if isinstance(network, GPEN):
-        return FastGPEN(network, dtype, device, compiled=compiled)
+        return FastGPEN(network, target)
     if isinstance(network, RRDBNet):
-        return FastRRDBNet(network, dtype, device)
-    return PlainForm(network, dtype)
+        return FastRRDBNet(network, target)
+    return PlainForm(network, target.dtype)
+
+
+def _require_compilable(network: nn.Module, target: Target) -> None:
+    if not isinstance(network, GPEN):
+        raise UnsupportedModelError(
+            f"compiled: expected a GPEN, found a network of type {type(network).__name__}, of "
+            "which nothing would be compiled; prepare it without"
+        )
+    require_compiler(target.device, target.dtype)
 
 
 class PlainForm(nn.Module):

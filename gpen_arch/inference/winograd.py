@@ -21,7 +21,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..device.choice import uses_matrix_unit
 from .kernels import channels_last_empty
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -77,19 +76,12 @@ F4 = MinimalFilter(
 FILTERS = {torch.float32: F4, torch.bfloat16: F2}
 
 
-def is_worthwhile(channels: int, size: int, device: torch.device, dtype: torch.dtype) -> bool:
+def is_worthwhile(channels: int, size: int, dtype: torch.dtype) -> bool:
     """Whether this beats the direct convolution of ``channels`` on ``size`` x ``size`` pixels.
 
-    A CPU's matrix unit multiplies bf16 faster than the transforms can be made.
+    On a CPU without a matrix unit, that is: one multiplies faster than transforms can be made.
     """
-    return (
-        device.type == "cpu"
-        and dtype in FILTERS
-        and not uses_matrix_unit(device, dtype)
-        and channels >= LEAST_CHANNELS
-        and size >= LEAST_SIZE
-        and size % FILTERS[dtype].outputs == 0
-    )
+    return channels >= LEAST_CHANNELS and size >= LEAST_SIZE and size % FILTERS[dtype].outputs == 0
 
 
 class WinogradConv(nn.Module):

@@ -40,10 +40,6 @@ def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, padding=1)
 
 
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, LEAKY_SLOPE)
-
-
 class ResidualDenseBlock(nn.Module):
     """Five convolutions, each seeing all that came before it in the block."""
 
@@ -54,11 +50,12 @@ class ResidualDenseBlock(nn.Module):
         self.conv3 = _conv(num_feat + 2 * num_grow_ch, num_grow_ch)
         self.conv4 = _conv(num_feat + 3 * num_grow_ch, num_grow_ch)
         self.conv5 = _conv(num_feat + 4 * num_grow_ch, num_feat)
+        self.lrelu = nn.LeakyReLU(LEAKY_SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
         dense = x
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            dense = torch.cat((dense, _activate(conv(dense))), dim=1)
+            dense = torch.cat((dense, self.lrelu(conv(dense))), dim=1)
         return x + self.conv5(dense) * RESIDUAL_SCALE
 
 
@@ -94,13 +91,14 @@ class RRDBNet(nn.Module):
         self.conv_up2 = _conv(feat, feat)
         self.conv_hr = _conv(feat, feat)
         self.conv_last = _conv(feat, 3)
+        self.lrelu = nn.LeakyReLU(LEAKY_SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
         feat = self.conv_first(F.pixel_unshuffle(x, self.config.unshuffle))
         feat = feat + self.conv_body(self.body(feat))
         for conv in (self.conv_up1, self.conv_up2):
-            feat = _activate(conv(F.interpolate(feat, scale_factor=2, mode="nearest")))
-        return self.conv_last(_activate(self.conv_hr(feat)))
+            feat = self.lrelu(conv(F.interpolate(feat, scale_factor=2, mode="nearest")))
+        return self.conv_last(self.lrelu(self.conv_hr(feat)))
 
 
 def _build(shapes: Shapes) -> RRDBNet:
