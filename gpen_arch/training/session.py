@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ..data.dataset import Augmentation, FaceDataset
 from ..data.framing import Framing
 from ..data.leakage import shared_pictures
@@ -72,6 +74,8 @@ def make_accelerator(config: TrainingConfig, device: str) -> "Accelerator":
             f"Training needs the package accelerate, found no {error.name}. Install the extra: "
             'pip install "comfyui-gpen-portrait[train]"'
         ) from error
+    # Every step has the same shapes: let cuDNN try its algorithms on the first.
+    torch.backends.cudnn.benchmark = True
     return Accelerator(cpu=device == "cpu", mixed_precision=config.run.precision)
 
 

@@ -35,7 +35,7 @@ class Pair:
 
 
 class NonFiniteError(ArithmeticError):
-    """A loss or gradient is NaN or infinite; nothing was changed by it."""
+    """A loss or gradient is NaN or infinite, and so are weights by now."""
 
 
 class Updates:
@@ -64,8 +64,10 @@ class Updates:
     def step(self, pairs: Sequence[Pair]) -> Scalars:
         """Everything that is due at ``state.step``; the mean losses of this process.
 
+        Gradients are checked once, at the end: asking a GPU for a number holds it up.
+
         Raises:
-            NonFiniteError: before the update that would have spoilt the weights.
+            NonFiniteError: a gradient was not finite. Go on from a checkpoint.
         """
         state, options, scalars = self.state, self.config.loss, Scalars()
         if state.discriminator is not None:
@@ -75,6 +77,9 @@ class Updates:
         scalars |= self._generator(pairs)
         if options.path_weight > 0 and state.step % options.path_every == 0:
             scalars |= self._path(pairs)
+        norms = [value for name, value in scalars.items() if name.startswith("norm/")]
+        if not torch.stack(norms).isfinite().all():
+            raise NonFiniteError(", ".join(f"{k} {float(v):.4g}" for k, v in scalars.items()))
         return scalars
 
     def _discriminator(self, critic: Discriminator, pairs: Sequence[Pair]) -> Scalars:
@@ -87,7 +92,7 @@ class Updates:
             scores = {"score/real": real_scores.mean(), "score/fake": fake_scores.mean()}
             return value, {"loss/discriminator": value, **scores}
 
-        return self._apply(critic, self.state.discriminator_optimiser, pairs, loss)
+        return self._apply("discriminator", critic, self.state.discriminator_optimiser, pairs, loss)
 
     def _r1(self, critic: Discriminator, pairs: Sequence[Pair]) -> Scalars:
         options = self.config.loss
@@ -97,7 +102,7 @@ class Updates:
             penalty = losses.r1_penalty(critic(real), real)
             return options.r1_gamma / 2 * options.r1_every * penalty, {"loss/r1": penalty}
 
-        return self._apply(critic, self.state.discriminator_optimiser, pairs, loss)
+        return self._apply("r1", critic, self.state.discriminator_optimiser, pairs, loss)
 
     def _generator(self, pairs: Sequence[Pair]) -> Scalars:
         def loss(pair: Pair) -> tuple[Tensor, Scalars]:
@@ -109,7 +114,8 @@ class Updates:
             parts = {f"loss/{name}": value for name, (_, value) in weighted.items()}
             return total, {"loss/generator": total, **parts}
 
-        return self._apply(self.state.generator, self.state.generator_optimiser, pairs, loss)
+        network, optimiser = self.state.generator, self.state.generator_optimiser
+        return self._apply("generator", network, optimiser, pairs, loss)
 
     def _picture_losses(self, restored: Tensor, truth: Tensor) -> dict[str, tuple[float, Tensor]]:
         options, found = self.config.loss, dict[str, tuple[float, Tensor]]()
@@ -161,7 +167,7 @@ class Updates:
             weighted = options.path_weight * options.path_every * penalty
             return weighted, {"loss/path": penalty, "path_length": lengths.mean()}
 
-        scalars = self._apply(state.generator, state.generator_optimiser, pairs, loss)
+        scalars = self._apply("path", state.generator, state.generator_optimiser, pairs, loss)
         state.path_mean += PATH_DECAY * (torch.stack(means).mean() - state.path_mean)
         return scalars
 
@@ -181,28 +187,27 @@ class Updates:
 
     def _apply(
         self,
+        name: str,
         network: nn.Module,
         optimiser: torch.optim.Optimizer | None,
         pairs: Sequence[Pair],
         loss: Callable[[Pair], tuple[Tensor, Scalars]],
     ) -> Scalars:
-        """Sum the micro-batches' gradients, average over processes, check, clip, step."""
+        """Sum the micro-batches' gradients, average over processes, clip, step."""
         assert optimiser is not None
         optimiser.zero_grad(set_to_none=True)
         sums: Scalars = {}
         for pair in pairs:
             value, parts = loss(pair)
             (value / len(pairs)).backward()
-            for name, part in parts.items():
-                sums[name] = sums.get(name, 0) + part.detach().float() / len(pairs)
+            for part_name, part in parts.items():
+                sums[part_name] = sums.get(part_name, 0) + part.detach().float() / len(pairs)
         parameters = [p for p in network.parameters() if p.grad is not None]
         self._average_gradients(parameters)
         limit = self.config.optimiser.clip or float("inf")
         norm = nn.utils.clip_grad_norm_(parameters, limit)
-        if not torch.isfinite(norm):
-            raise NonFiniteError(", ".join(f"{k} {float(v):.4g}" for k, v in sums.items()))
         optimiser.step()
-        return sums
+        return {**sums, f"norm/{name}": norm}
 
     def _average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         if self.accelerator.num_processes == 1:
