@@ -101,6 +101,9 @@ class Stream(IntEnum):
     ORDER = 2
     LOSSES = 3
     PATH_NOISE = 4
+    AUGMENTED_TRUTH = 5
+    AUGMENTED_FAKE = 6
+    AUGMENTED_BOTH = 7
 
 
 def generator_for(

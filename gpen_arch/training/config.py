@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, cast
 from ..errors import InvalidOptionError
 from ..networks.discriminator import DiscriminatorConfig
 from ..networks.gpen import GPENConfig
+from .diffaugment import Kind
 
 EMA_DECAY = 0.5 ** (32 / 10_000)
 """GPEN's published decay of the averaged weights, per step."""
@@ -101,6 +102,8 @@ class LossOptions:
         gradient_weight: L1 between differences of neighbouring pixels.
         adversarial_weight: the non-saturating loss.
         feature_weight: distance of the discriminator's features (GPEN, equation 5; paper: 0.02).
+        augment: how faces are changed before the discriminator sees them (DiffAugment), for sets
+            of a few thousand faces and fewer.
         identity_weight: 1 - cosine of ArcFace features.
         perceptual, perceptual_weight: LPIPS, and by which backbone.
         perceptual_crop: side of the random square that it looks at, pixels; 0 is all.
@@ -116,6 +119,7 @@ class LossOptions:
     gradient_weight: float = 0.0
     adversarial_weight: float = 1.0
     feature_weight: float = 0.02
+    augment: tuple[Kind, ...] = ()
     identity_weight: float = 0.0
     perceptual: Literal["alex", "vgg"] = "vgg"
     perceptual_weight: float = 0.0

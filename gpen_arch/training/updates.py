@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..degradation.recipe import Stream, generator_for
 from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN
-from . import losses
+from . import diffaugment, losses
 from .config import TrainingConfig
 from .speed import compiled
 from .state import TrainingState
@@ -83,11 +83,12 @@ class Updates:
         return scalars
 
     def _discriminator(self, critic: Discriminator, pairs: Sequence[Pair]) -> Scalars:
-        def loss(pair: Pair) -> tuple[Tensor, Scalars]:
+        def loss(pair: Pair, turn: int) -> tuple[Tensor, Scalars]:
             with torch.no_grad(), self.accelerator.autocast():
                 fake = self._restore(pair.degraded)
             with self.accelerator.autocast():
-                real_scores, fake_scores = critic(pair.truth), critic(fake)
+                real_scores = critic(self._augmented(pair.truth, turn, Stream.AUGMENTED_TRUTH))
+                fake_scores = critic(self._augmented(fake, turn, Stream.AUGMENTED_FAKE))
             value = losses.discriminator_loss(real_scores.float(), fake_scores.float())
             scores = {"score/real": real_scores.mean(), "score/fake": fake_scores.mean()}
             return value, {"loss/discriminator": value, **scores}
@@ -97,19 +98,20 @@ class Updates:
     def _r1(self, critic: Discriminator, pairs: Sequence[Pair]) -> Scalars:
         options = self.config.loss
 
-        def loss(pair: Pair) -> tuple[Tensor, Scalars]:
+        def loss(pair: Pair, turn: int) -> tuple[Tensor, Scalars]:
             real = pair.truth.detach().requires_grad_(True)
-            penalty = losses.r1_penalty(critic(real), real)
+            scores = critic(self._augmented(real, turn, Stream.AUGMENTED_TRUTH))
+            penalty = losses.r1_penalty(scores, real)
             return options.r1_gamma / 2 * options.r1_every * penalty, {"loss/r1": penalty}
 
         return self._apply("r1", critic, self.state.discriminator_optimiser, pairs, loss)
 
     def _generator(self, pairs: Sequence[Pair]) -> Scalars:
-        def loss(pair: Pair) -> tuple[Tensor, Scalars]:
+        def loss(pair: Pair, turn: int) -> tuple[Tensor, Scalars]:
             with self.accelerator.autocast():
                 restored = self._restore(pair.degraded)
             weighted = self._picture_losses(restored.float(), pair.truth)
-            weighted |= self._critic_losses(restored, pair.truth)
+            weighted |= self._critic_losses(restored, pair.truth, turn)
             total = torch.stack([weight * value for weight, value in weighted.values()]).sum()
             parts = {f"loss/{name}": value for name, (_, value) in weighted.items()}
             return total, {"loss/generator": total, **parts}
@@ -134,20 +136,24 @@ class Updates:
                 found[name] = (weight, function(restored, truth, rng).float())
         return found
 
-    def _critic_losses(self, restored: Tensor, truth: Tensor) -> dict[str, tuple[float, Tensor]]:
+    def _critic_losses(
+        self, restored: Tensor, truth: Tensor, turn: int
+    ) -> dict[str, tuple[float, Tensor]]:
         options, critic = self.config.loss, self.state.discriminator
         found = dict[str, tuple[float, Tensor]]()
         if critic is None:
             return found
         critic.requires_grad_(False)
         with self.accelerator.autocast():
-            scores, features = critic.forward_with_features(restored)
+            seen = self._augmented(restored, turn, Stream.AUGMENTED_BOTH)
+            scores, features = critic.forward_with_features(seen)
             if options.adversarial_weight:
                 value = losses.adversarial_loss(scores.float())
                 found["adversarial"] = (options.adversarial_weight, value)
             if options.feature_weight:
                 with torch.no_grad():
-                    _, wanted = critic.forward_with_features(truth)
+                    seen = self._augmented(truth, turn, Stream.AUGMENTED_BOTH)
+                    _, wanted = critic.forward_with_features(seen)
                 value = losses.feature_matching_loss(features, wanted)
                 found["feature"] = (options.feature_weight, value)
         critic.requires_grad_(True)
@@ -157,10 +163,10 @@ class Updates:
         options, state = self.config.loss, self.state
         means: list[Tensor] = []
 
-        def loss(pair: Pair) -> tuple[Tensor, Scalars]:
+        def loss(pair: Pair, turn: int) -> tuple[Tensor, Scalars]:
             count = max(1, len(pair.degraded) // options.path_shrink)
             images, latents = _with_latents(state.generator, pair.degraded[:count])
-            lengths = losses.path_lengths(images, latents, self._path_noise(images, len(means)))
+            lengths = losses.path_lengths(images, latents, self._path_noise(images, turn))
             means.append(self._mean_over_processes(lengths.detach().mean()))
             mean = state.path_mean + PATH_DECAY * (means[-1] - state.path_mean)
             penalty = (lengths - mean).square().mean()
@@ -172,18 +178,30 @@ class Updates:
         return scalars
 
     def _path_noise(self, images: Tensor, turn: int) -> Tensor:
-        """Noise of each face by (seed, step, its number in the step), drawn where it is used.
+        """Noise of each face, drawn where it is used."""
+        source, faces = torch.Generator(images.device), list[Tensor]()
+        for rng in self._chances(len(images), turn, Stream.PATH_NOISE):
+            source.manual_seed(int(rng.integers(2**63)))
+            faces.append(torch.randn(images.shape[1:], generator=source, device=images.device))
+        return torch.stack(faces)
+
+    def _augmented(self, pictures: Tensor, turn: int, stream: Stream) -> Tensor:
+        """What the discriminator sees of a micro-batch."""
+        kinds = self.config.loss.augment
+        if not kinds:
+            return pictures
+        chances = self._chances(len(pictures), turn, stream)
+        return diffaugment.augmented(pictures, kinds, diffaugment.draw(chances, pictures.device))
+
+    def _chances(self, count: int, turn: int, stream: Stream) -> list[np.random.Generator]:
+        """The chance of each face by (seed, step, its number in the step).
 
         Faces are numbered as the sampler deals them out, so the processes' number is no matter.
         """
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        source, faces = torch.Generator(images.device), list[Tensor]()
-        for place in range(len(images)):
-            number = (place * world + rank) * self.config.optimiser.accumulate + turn
-            rng = generator_for(self.config.run.seed, self.state.step, number, Stream.PATH_NOISE)
-            source.manual_seed(int(rng.integers(2**63)))
-            faces.append(torch.randn(images.shape[1:], generator=source, device=images.device))
-        return torch.stack(faces)
+        accumulate, seed = self.config.optimiser.accumulate, self.config.run.seed
+        numbers = [(place * world + rank) * accumulate + turn for place in range(count)]
+        return [generator_for(seed, self.state.step, number, stream) for number in numbers]
 
     def _apply(
         self,
@@ -191,14 +209,14 @@ class Updates:
         network: nn.Module,
         optimiser: torch.optim.Optimizer | None,
         pairs: Sequence[Pair],
-        loss: Callable[[Pair], tuple[Tensor, Scalars]],
+        loss: Callable[[Pair, int], tuple[Tensor, Scalars]],
     ) -> Scalars:
         """Sum the micro-batches' gradients, average over processes, clip, step."""
         assert optimiser is not None
         optimiser.zero_grad(set_to_none=True)
         sums: Scalars = {}
-        for pair in pairs:
-            value, parts = loss(pair)
+        for turn, pair in enumerate(pairs):
+            value, parts = loss(pair, turn)
             (value / len(pairs)).backward()
             for part_name, part in parts.items():
                 sums[part_name] = sums.get(part_name, 0) + part.detach().float() / len(pairs)
