@@ -1,5 +1,6 @@
 """Degradation: the published formulas and order, the same chance everywhere, recipes as data."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from gpen_arch.degradation import blur_kernels, steps
+from gpen_arch.degradation import blur_kernels, colour_steps, steps
 from gpen_arch.degradation.recipe import (
     OneOf,
     Recipe,
@@ -165,6 +167,58 @@ def test_sharpening_is_basicsrs() -> None:
     found = steps.Sharpen().apply(image, (96, 80), np.random.default_rng(0))
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.abs(found - image).mean() * 255 > 1
+
+
+# Colours of the degraded picture alone
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"), [("brightness", 1.4), ("contrast", 0.6), ("saturation", 0.2), ("hue", 0.08)]
+)
+def test_colours_change_as_in_torchvision(name: str, factor: float) -> None:
+    from torchvision.transforms.v2 import functional
+
+    still = {"brightness": (1.0, 1.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0),
+             "hue": (0.0, 0.0)}  # fmt: skip
+    image = picture(24, 20)
+    step = colour_steps.ColourJitter(**{**still, name: (factor, factor)})
+    tensor = torch.from_numpy(image.transpose(2, 0, 1))
+    expected = getattr(functional, f"adjust_{name}")(tensor, factor).numpy().transpose(1, 2, 0)
+    found = step.apply(image, (24, 20), np.random.default_rng(0))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert np.abs(found - image).max() > 0.02
+
+
+def test_colours_of_the_good_picture_stay() -> None:
+    recipe, image = load_recipe("gfpgan-colour"), picture(32, 32)
+    recipe = dataclasses.replace(recipe, flip=0.0)
+    shifts = []
+    for index in range(60):
+        good, bad = degrade_pair(image, recipe, generator_for(0, 0, index))
+        np.testing.assert_array_equal(good, image)
+        shifts.append(np.abs((bad - good).mean(axis=(0, 1))).max())
+    changed = np.mean(np.array(shifts) > 0.03)
+    assert 0.2 < changed < 0.75  # of 0.3 + 0.3, less those that change little
+
+
+def test_a_shift_stays_in_its_range_and_differs_by_colour() -> None:
+    image = np.full((8, 8, 3), 0.5, np.float32)
+    shifted = colour_steps.ColourShift().apply(image, (8, 8), np.random.default_rng(2))
+    shift = (shifted - image)[0, 0] * 255
+    assert np.abs(shift).max() <= 20
+    assert len(set(shift.round(3).tolist())) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "quality"),
+    [("codeformer", (4, 30), (30, 80)), ("codeformer-light", (1, 12), (60, 100))],
+)
+def test_codeformers_ranges(
+    name: str, factor: tuple[float, float], quality: tuple[float, float]
+) -> None:
+    _, shrink, _, compression = load_recipe(name).steps
+    assert shrink == steps.Downscale(factor=factor)
+    assert compression == steps.Jpeg(quality=quality)
 
 
 # Chance
@@ -344,7 +398,7 @@ def test_a_wrong_recipe_is_refused_by_name(values: dict[str, object], message: s
 
 
 def test_an_unknown_recipe_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InvalidOptionError, match="gfpgan, realesrgan, bsrgan"):
+    with pytest.raises(InvalidOptionError, match=r"gfpgan, .*realesrgan, bsrgan"):
         load_recipe("gfgan")
     broken = tmp_path / "broken.toml"
     broken.write_text("steps = [")

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from gpen_arch.training.degradations import Stream
 from torch import Tensor
 
 from gpen_arch.training import diffaugment
-from gpen_arch.training.degradations import Stream
 from gpen_arch.training.diffaugment import augmented, draw
 from gpen_arch.training.session import make_accelerator
 from gpen_arch.training.state import begin

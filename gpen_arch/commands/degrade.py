@@ -18,7 +18,9 @@ def add_degrade_command(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("input", help="folder of faces, .txt or .csv list, or hf:DATASET")
     parser.add_argument("output", type=Path, help="folder to write; must be new or empty")
     parser.add_argument(
-        "--recipe", default="gfpgan", help="gfpgan, realesrgan, bsrgan, or a .toml or .json file"
+        "--recipe",
+        default="gfpgan",
+        help="gfpgan, gfpgan-colour, codeformer, realesrgan ..., or a .toml or .json file (gfpgan)",
     )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same pictures (default 0)")
     parser.add_argument("--size", type=int, help="side in pixels (default: as each picture is)")

@@ -52,7 +52,7 @@ OVERRIDES: dict[str, tuple[str, str, type, str]] = {
     "--start": ("model", "start", str, "GPEN checkpoint to start from"),
     "--start-discriminator": ("model", "start_discriminator", str, "and its discriminator"),
     "--prior": ("model", "prior", str, "StyleGAN2 checkpoint to start from"),
-    "--recipe": ("data", "recipe", str, "degradation: gfpgan, realesrgan, bsrgan or a file"),
+    "--recipe": ("data", "recipe", str, "degradation: gfpgan, codeformer, realesrgan ... or file"),
     "--batch-size": ("data", "batch_size", int, "faces a process and micro-batch"),
     "--workers": ("data", "workers", int, "processes that prepare pictures"),
     "--accumulate": ("optimiser", "accumulate", int, "micro-batches a step"),

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from ..errors import InvalidOptionError
 
 _RANGES = {"sizes", "sigma", "angle", "beta_generalized", "beta_plateau", "cutoff", "factor",
-           "scale", "quality"}  # fmt: skip
+           "scale", "quality", "brightness", "contrast", "saturation", "hue"}  # fmt: skip
 _CHANCES = {"probability", "wavy", "flip", "grey", "correlated"}
-_POSITIVE = {"divisor", "size", "factor", "weight", "threshold"}
+_POSITIVE = {"divisor", "size", "factor", "weight", "threshold", "most"}
 _NAMED = {"kinds": "KernelKind", "interpolations": "Interpolation"}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..errors import InvalidOptionError, MissingDependencyError
+from . import colour_steps as c
 from . import steps as s
 from .recipe import OneOf, Recipe, Shuffle
 
@@ -17,22 +18,42 @@ _STEP_TYPES: dict[str, Any] = {
     step.kind: step
     for step in (
         s.Blur, s.Sinc, s.Sharpen, s.Downscale, s.Decimate, s.Rescale, s.GaussianNoise,
-        s.PoissonNoise, s.Jpeg, s.ResizeTo, OneOf, Shuffle,
+        s.PoissonNoise, s.Jpeg, s.ResizeTo, c.ColourShift, c.ColourJitter, c.Grey, OneOf, Shuffle,
     )
 }  # fmt: skip
 
 
 def gfpgan() -> Recipe:
     """GFPGAN's recipe as GPEN's published trainer uses it: the default."""
+    steps = _blind((0.1, 10.0), (0.8, 8.0), (0.0, 20.0), (60.0, 100.0))
+    return Recipe(name="gfpgan", steps=steps)
+
+
+def gfpgan_colour() -> Recipe:
+    """GFPGAN's own recipe (version 1), whose degraded pictures lose colours that the truth has."""
     return Recipe(
-        name="gfpgan",
+        name="gfpgan-colour",
+        grey=0.0,
         steps=(
-            s.Blur(kinds=("iso", "aniso"), weights=(0.5, 0.5), sizes=(41, 41), sigma=(0.1, 10.0)),
-            s.Downscale(factor=(0.8, 8.0)),
-            s.GaussianNoise(sigma=(0.0, 20.0)),
-            s.Jpeg(quality=(60.0, 100.0)),
+            *_blind((0.1, 10.0), (0.8, 8.0), (0.0, 20.0), (60.0, 100.0)),
+            s.ResizeTo(),
+            c.ColourShift(probability=0.3),
+            c.Grey(probability=0.01),
+            c.ColourJitter(probability=0.3),
         ),
     )
+
+
+def codeformer() -> Recipe:
+    """CodeFormer's recipe, for heavy damage (stage 2 of its published options), without masks."""
+    steps = _blind((1.0, 15.0), (4.0, 30.0), (0.0, 20.0), (30.0, 80.0))
+    return Recipe(name="codeformer", steps=steps, grey=0.0)
+
+
+def codeformer_light() -> Recipe:
+    """CodeFormer's recipe of its last stage, without masks."""
+    steps = _blind((0.1, 10.0), (1.0, 12.0), (0.0, 15.0), (60.0, 100.0))
+    return Recipe(name="codeformer-light", steps=steps, grey=0.0)
 
 
 def realesrgan(scale: float = 4.0) -> Recipe:
@@ -77,7 +98,14 @@ def bsrgan() -> Recipe:
     )
 
 
-RECIPES = {"gfpgan": gfpgan, "realesrgan": realesrgan, "bsrgan": bsrgan}
+RECIPES = {
+    "gfpgan": gfpgan,
+    "gfpgan-colour": gfpgan_colour,
+    "codeformer": codeformer,
+    "codeformer-light": codeformer_light,
+    "realesrgan": realesrgan,
+    "bsrgan": bsrgan,
+}
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -117,6 +145,16 @@ def recipe_from_dict(values: Mapping[str, object]) -> Recipe:
     known = {"steps": (), **values}
     steps = tuple(_step(value) for value in _list("steps", known["steps"]))
     return cast(Recipe, _build(Recipe, "recipe", {"name": "custom", **values, "steps": steps}))
+
+
+def _blind(sigma: s.Range, factor: s.Range, noise: s.Range, quality: s.Range) -> tuple[s.Step, ...]:
+    """Blur, shrink, noise, JPEG: the order of blind face restoration since GFPGAN."""
+    return (
+        s.Blur(kinds=("iso", "aniso"), weights=(0.5, 0.5), sizes=(41, 41), sigma=sigma),
+        s.Downscale(factor=factor),
+        s.GaussianNoise(sigma=noise),
+        s.Jpeg(quality=quality),
+    )
 
 
 def _realesrgan_blur(sigma: s.Range, probability: float) -> s.Blur:

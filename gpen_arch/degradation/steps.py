@@ -65,10 +65,10 @@ class Blur:
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The blurred picture, mirrored at its borders."""
-        if not _happens(self.probability, rng):
+        if not happens(self.probability, rng):
             return image
         size = _odd(self.sizes, rng)
-        if _happens(self.wavy, rng):
+        if happens(self.wavy, rng):
             # Real-ESRGAN: a small kernel cannot hold a low cut-off frequency.
             cutoff = rng.uniform(math.pi / (3 if size < 13 else 5), math.pi)
             return filter2d(image, blur_kernels.sinc_kernel(size, cutoff))
@@ -115,7 +115,7 @@ class Sinc:
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The filtered picture."""
-        if not _happens(self.probability, rng):
+        if not happens(self.probability, rng):
             return image
         return filter2d(
             image, blur_kernels.sinc_kernel(_odd(self.sizes, rng), rng.uniform(*self.cutoff))
@@ -147,7 +147,7 @@ class Downscale:
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The smaller picture (larger where the factor is below 1)."""
-        if not _happens(self.probability, rng):
+        if not happens(self.probability, rng):
             return image
         factor = rng.uniform(*self.factor)
         height, width = image.shape[:2]
@@ -228,7 +228,7 @@ class PoissonNoise:
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The noisy picture, clipped to 0..1."""
         scale = np.float32(rng.uniform(*self.scale))
-        source = as_grey(image)[:, :, None] if _happens(self.grey, rng) else image
+        source = as_grey(image)[:, :, None] if happens(self.grey, rng) else image
         levels = np.rint(np.clip(source, 0, 1) * 255).astype(np.uint8)
         count = np.count_nonzero(np.bincount(levels.ravel(), minlength=256))
         peak = 2.0 ** math.ceil(math.log2(count))
@@ -247,7 +247,7 @@ class Jpeg:
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The picture after compression."""
-        if not _happens(self.probability, rng):
+        if not happens(self.probability, rng):
             return image
         return jpeg(image, int(rng.uniform(*self.quality)))
 
@@ -267,7 +267,8 @@ class ResizeTo:
         return resize(image, height, width, how)
 
 
-def _happens(probability: float, rng: np.random.Generator) -> bool:
+def happens(probability: float, rng: np.random.Generator) -> bool:
+    """Return whether an event of this probability happens now."""
     # Certain and impossible events draw nothing, so that options at their limits cost no chance.
     return probability >= 1 or (probability > 0 and rng.uniform() < probability)
 
