@@ -159,7 +159,7 @@ def _print_plan(request: Any, accelerator: Any) -> int:
     from ..training.session import open_faces
 
     config = request.config
-    train, _ = open_faces(request)
+    train, _ = open_faces(request, accelerator)
     extra = load_extra_losses(config, accelerator.device, request.networks, request.folders)
     plan = make_plan(config, len(train), accelerator, extra)
     sys.stdout.write(format_plan(plan, config) + "\n")

@@ -1,6 +1,7 @@
 """Faces for training and evaluation: pairs of a good and a degraded picture."""
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +15,13 @@ from torch.utils.data import Dataset
 
 from ..degradation.operations import Image, as_grey, clipped
 from ..degradation.recipe import Recipe, Stream, degrade_pair, generator_for
-from ..errors import DatasetError, InvalidImageError
+from ..errors import DatasetError
 from ..progress import ProgressCallback, ignore_progress
 from .framing import OVERSAMPLING, Framing, reframe
-from .leakage import Thumbnails, thumbnail
+from .picture_index import THREADS, Look, PictureIndex, look_at, require_square
 from .sources import FaceSource, Pixels, SkippedFile, open_source
 
 logger = logging.getLogger(__name__)
-
-SQUARENESS = 0.02
-"""How far the sides of a face may differ (part of the longer one) and still be stretched."""
 
 
 class FaceItem(TypedDict):
@@ -74,6 +72,7 @@ class FaceDataset(Dataset[FaceItem]):
         stream: what the pictures are for; training has degradations of its own.
         augmentation: on top of the recipe's own.
         cache: keep the decoded pictures in memory, 3 S^2 bytes each (twice that for pairs).
+        looks: what is known of each of the source's pictures; None decodes all of them now.
         on_progress: called while the pictures are checked.
 
     Attributes:
@@ -94,6 +93,7 @@ class FaceDataset(Dataset[FaceItem]):
         stream: Stream = Stream.PICTURES,
         augmentation: Augmentation | None = None,
         cache: bool = False,
+        looks: Sequence[Look] | None = None,
         on_progress: ProgressCallback = ignore_progress,
     ) -> None:
         self.source = open_source(source) if isinstance(source, (str, Path)) else source
@@ -106,8 +106,16 @@ class FaceDataset(Dataset[FaceItem]):
         self.augmentation = augmentation or Augmentation()
         # Shared memory, so that workers which outlive an epoch see the next one's number.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        if looks is None:
+            looks = look_at(self.source, PictureIndex(), range(len(self.source)), on_progress)
+        self._looks = looks
+        self._indices, self.report = self._choose(looks)
+        self.thumbnails = np.stack([looks[place].thumbnail for place in self._indices])
         self._cache: dict[int, tuple[Pixels, Pixels | None]] = {}
-        self._indices, self.report = self._check(cache, on_progress)
+        if cache:
+            with ThreadPoolExecutor(THREADS) as pool:
+                pictures = pool.map(self._read, self._indices)
+                self._cache = dict(zip(self._indices, pictures, strict=True))
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -119,6 +127,12 @@ class FaceDataset(Dataset[FaceItem]):
     def name(self, index: int) -> str:
         """The picture's name in its source."""
         return self.source.name(self._indices[index])
+
+    def index(self) -> PictureIndex:
+        """What is known of the source's pictures, to be kept for the next time."""
+        return PictureIndex(
+            {self.source.name(place): look for place, look in enumerate(self._looks)}
+        )
 
     def __getitem__(self, index: int) -> FaceItem:
         return self.item(index, int(self._epoch[0]))
@@ -168,54 +182,23 @@ class FaceDataset(Dataset[FaceItem]):
         side = min(pixels.shape[:2])
         return fit_face(pixels, min(max(side, self.size), OVERSAMPLING * self.size))
 
-    def _check(
-        self, cache: bool, on_progress: ProgressCallback
-    ) -> tuple[tuple[int, ...], DataReport]:
-        """Decodes every picture once: a truncated file shows in no header."""
-        usable: list[int] = []
-        thumbnails: list[Thumbnails] = []
+    def _choose(self, looks: Sequence[Look]) -> tuple[tuple[int, ...], DataReport]:
+        """The usable pictures' places, and a report that names the others."""
+        usable = [place for place, look in enumerate(looks) if not look.reason]
         skipped = list(self.source.skipped)
-        enlarged, total = 0, len(self.source)
-        on_progress(0, total)
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            for place, outcome in enumerate(pool.map(self._try, range(total))):
-                if isinstance(outcome, InvalidImageError):
-                    skipped.append(SkippedFile(self.source.name(place), str(outcome)))
-                    logger.warning("left out: %s", outcome)
-                else:
-                    usable.append(place)
-                    thumbnails.append(outcome.thumbnail)
-                    enlarged += outcome.enlarged
-                    if cache:
-                        self._cache[place] = outcome.pictures
-                on_progress(place + 1, total)
+        for place, look in enumerate(looks):
+            if look.reason:
+                skipped.append(SkippedFile(self.source.name(place), look.reason))
+                logger.warning("left out: %s", look.reason)
         if not usable:
             raise DatasetError(
                 f"Expected at least one usable face; found {len(skipped)} unusable ones, the first "
                 f"{skipped[0].name}: {skipped[0].reason}"
             )
+        enlarged = sum(looks[place].side < self.size for place in usable)
         if enlarged:
             logger.warning("%d of %d faces are under %d pixels", enlarged, len(usable), self.size)
-        self.thumbnails = np.stack(thumbnails)
         return tuple(usable), DataReport(len(usable), enlarged, tuple(skipped))
-
-    def _try(self, place: int) -> "_Checked | InvalidImageError":
-        try:
-            raw = self.source.read(place)
-            good = self._fit(raw)
-            partner = None
-            if self.source.paired:
-                partner = self._fit(self.source.read_degraded(place))
-        except InvalidImageError as error:
-            return error
-        return _Checked((good, partner), min(raw.shape[:2]) < self.size, thumbnail(raw))
-
-
-@dataclass(frozen=True)
-class _Checked:
-    pictures: tuple[Pixels, Pixels | None]
-    enlarged: bool
-    thumbnail: Thumbnails
 
 
 def fit_face(pixels: Pixels, size: int) -> Pixels:
@@ -224,11 +207,8 @@ def fit_face(pixels: Pixels, size: int) -> Pixels:
     Raises:
         InvalidImageError: the picture is not square.
     """
+    require_square(pixels)
     height, width = pixels.shape[:2]
-    if abs(height - width) > SQUARENESS * max(height, width):
-        raise InvalidImageError(
-            f"expected a square face, found {width}x{height}. Align and crop it first."
-        )
     if (height, width) == (size, size):
         return pixels
     how = cv2.INTER_AREA if min(height, width) >= size else cv2.INTER_CUBIC

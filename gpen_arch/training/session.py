@@ -12,6 +12,8 @@ import torch
 from ..data.dataset import Augmentation, FaceDataset
 from ..data.framing import Framing
 from ..data.leakage import shared_pictures
+from ..data.picture_index import Look, PictureIndex, load_index, look_at
+from ..data.sources import FaceSource, open_source
 from ..degradation.recipe import Stream
 from ..degradation.recipes import load_recipe
 from ..errors import DatasetError, MissingDependencyError
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 logger = logging.getLogger(__name__)
+
+INDEX_FILES = ("pictures-train.npz", "pictures-val.npz")
+"""In a run's folder: what was seen when the pictures were looked at."""
 
 VALIDATION_SEED = 0
 """The seed of `gpen evaluate` by default, so that both judge the same pictures."""
@@ -80,9 +85,11 @@ def make_accelerator(config: TrainingConfig, device: str) -> "Accelerator":
 
 
 def open_faces(
-    request: TrainingRequest, on_progress: ProgressCallback = ignore_progress
+    request: TrainingRequest,
+    accelerator: "Accelerator",
+    on_progress: ProgressCallback = ignore_progress,
 ) -> tuple[FaceDataset, FaceDataset]:
-    """The training and the validation pictures.
+    """The training and the validation pictures, looked at by all processes together.
 
     Raises:
         InvalidOptionError: the rates ask for a pretrained decoder, and there is none.
@@ -97,21 +104,49 @@ def open_faces(
         data.jitter,
         Framing(data.rotation, data.scale, data.shift),
     )
+    sources = [open_source(spec) for spec in (request.train, request.val)]
+    looks = [
+        _look_together(source, load_index(request.out / name), accelerator, on_progress)
+        for source, name in zip(sources, INDEX_FILES, strict=True)
+    ]
     train = FaceDataset(
-        request.train,
+        sources[0],
         size,
         recipe,
         seed=config.run.seed,
         stream=Stream.TRAINING,
         augmentation=augmentation,
         cache=data.cache,
-        on_progress=on_progress,
+        looks=looks[0],
     )
+    plain = recipe.without_augmentation()
     val = FaceDataset(
-        request.val, size, recipe.without_augmentation(), seed=VALIDATION_SEED, cache=data.cache
+        sources[1], size, plain, seed=VALIDATION_SEED, cache=data.cache, looks=looks[1]
     )
     _require_apart(train, val)
     return train, val
+
+
+def _look_together(
+    source: FaceSource,
+    index: PictureIndex,
+    accelerator: "Accelerator",
+    on_progress: ProgressCallback,
+) -> list[Look]:
+    """Look at every picture, each process at its share."""
+    from accelerate.utils import gather_object
+
+    rank, world = accelerator.process_index, accelerator.num_processes
+    places = range(rank, len(source), world)
+    own = list(zip(places, look_at(source, index, places, on_progress), strict=True))
+    everything = gather_object(own) if world > 1 else own
+    return [look for _, look in sorted(everything, key=lambda pair: pair[0])]
+
+
+def _save_indices(folder: RunFolder, *faces: FaceDataset) -> None:
+    """Keep what was seen, so that a resumed run decodes only what has changed since."""
+    for dataset, name in zip(faces, INDEX_FILES, strict=True):
+        dataset.index().save(folder.root / name)
 
 
 def _require_apart(train: FaceDataset, val: FaceDataset) -> None:
@@ -155,7 +190,7 @@ def open_trainer(
     config, device = request.config, accelerator.device
     if config.device.compile:
         require_compiler(device)
-    train, val = open_faces(request, on_progress)
+    train, val = open_faces(request, accelerator, on_progress)
     extra = load_extra_losses(config, device, request.networks, request.folders)
     lpips = None
     if config.run.best == "lpips":
@@ -168,6 +203,8 @@ def open_trainer(
         claim=accelerator.is_main_process,
         allowed=request.continue_with,
     )
+    if accelerator.is_main_process:
+        _save_indices(folder, train, val)
     scalars = None
     if config.run.tensorboard and accelerator.is_main_process:
         scalars = tensorboard_writer(request.out / "tensorboard")
