@@ -31,7 +31,7 @@ COMMAND = (
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("faces")
     write_faces(folder / "train", 10)
-    write_faces(folder / "val", 2, seed=1)
+    write_faces(folder / "val", 3, seed=1)
     return folder
 
 
@@ -94,3 +94,9 @@ def test_two_processes_equal_one_of_twice_the_batch(faces: Path, tmp_path: Path)
     expected, found = final(tmp_path / "one"), final(tmp_path / "two")
     difference = max(float((value - found[key]).abs().max()) for key, value in expected.items())
     assert difference < 1e-4
+    judged = [
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    one_psnr, two_psnr = ([r["val/psnr"] for r in rows if "val/psnr" in r] for rows in judged)
+    assert two_psnr == pytest.approx(one_psnr, abs=1e-3)

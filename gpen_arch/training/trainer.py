@@ -87,7 +87,8 @@ class Trainer:
         self.state: TrainingState = begin(config, accelerator.device)
         self._resume()
         self.updates = Updates(config, self.state, accelerator, extra)
-        self.validator = Validator(val, config.data.val_count, lpips)
+        share = accelerator.process_index, accelerator.num_processes
+        self.validator = Validator(val, config.data.val_count, lpips, share)
         self._scalars = scalars
 
     def run(
@@ -206,19 +207,26 @@ class Trainer:
         logger.info("step %d: %s", self.state.step, text)
 
     def _validate(self) -> None:
-        """On the main process; the others wait, since a step needs all of them."""
+        """Each process judges its share of the faces; the main one keeps the best weights."""
         state, device = self.state, self.accelerator.device
+        result = self.validator(state.average, device, self._sum_over_processes)
+        score = result.score(self.config.run.best)
+        better = score > state.best[0]
+        if better:
+            state.best = (score, state.step)
         if self.accelerator.is_main_process:
-            result = self.validator(state.average, device)
             self._log(result.scalars(), 0.0)
             grid = self.validator.grid(state.average, device, self.config.run.samples)
             self.folder.save_grid(grid, state.step)
-            score = result.score(self.config.run.best)
-            if score > state.best[0]:
-                state.best = (score, state.step)
+            if better:
                 self.folder.checkpoints.save_best(self._saved())
                 self._export(BEST_WEIGHTS, state.average)
         self.accelerator.wait_for_everyone()
+
+    def _sum_over_processes(self, values: Tensor) -> Tensor:
+        total = self.accelerator.reduce(values, reduction="sum")
+        assert isinstance(total, Tensor)
+        return total
 
     def _saved(self) -> dict[str, Any]:
         """The state, and where the sampler stands (which a resumed run derives from the step)."""
@@ -250,9 +258,7 @@ class Trainer:
         if self.accelerator.num_processes == 1:
             return asked
         flag = torch.tensor(float(asked), device=self.accelerator.device)
-        total = self.accelerator.reduce(flag, reduction="sum")
-        assert isinstance(total, Tensor)
-        return bool(total > 0)
+        return bool(self._sum_over_processes(flag) > 0)
 
     def _share(self) -> Share:
         return Share(

@@ -1,6 +1,6 @@
 """The quick figures that training watches: PSNR and LPIPS on a fixed, seeded validation set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,23 +59,36 @@ class Validator:
     The degradation is that of `gpen evaluate` at the same seed: (seed, epoch 0, index).
 
     Args:
+        faces: the validation set.
+        count: how many of it.
         lpips: the network that measures LPIPS (see :func:`load_lpips`); None leaves it out.
+        share: this process's number and how many there are; each restores its part.
+        batch_size: faces at once.
     """
 
     def __init__(
-        self, faces: FaceDataset, count: int, lpips: nn.Module | None = None, batch_size: int = 8
+        self,
+        faces: FaceDataset,
+        count: int,
+        lpips: nn.Module | None = None,
+        share: tuple[int, int] = (0, 1),
+        batch_size: int = 8,
     ) -> None:
         self.faces, self.lpips, self.batch_size = faces, lpips, batch_size
-        self.count = min(count, len(faces)) if count else len(faces)
+        rank, world = share
+        self.places = range(rank, min(count, len(faces)) if count else len(faces), world)
         self._pairs: tuple[Tensor, Tensor] | None = None
-        self._lpips_degraded: float | None = None
+        self._before: Tensor | None = None
 
     def pairs(self) -> tuple[Tensor, Tensor]:
-        """All (degraded, truth), 8-bit, (N, 3, S, S), kept on the CPU."""
+        """All (degraded, truth) of this process, 8-bit, (N, 3, S, S), kept on the CPU."""
         if self._pairs is None:
-            items = [self.faces.item(index, 0) for index in range(self.count)]
-            degraded = torch.stack([item["lq"] for item in items]).mul_(255).round_().byte()
-            truth = torch.stack([item["hq"] for item in items]).mul_(255).round_().byte()
+            size = self.faces.size
+            degraded, truth = torch.empty(2, len(self.places), 3, size, size, dtype=torch.uint8)
+            for row, place in enumerate(self.places):
+                item = self.faces.item(place, 0)
+                degraded[row] = item["lq"].mul(255).round()
+                truth[row] = item["hq"].mul(255).round()
             self._pairs = degraded, truth
         return self._pairs
 
@@ -83,33 +96,48 @@ class Validator:
     def restore(self, network: nn.Module, device: torch.device, count: int) -> Tensor:
         """The first ``count`` faces restored: (count, 3, S, S) in 0..1 on the CPU."""
         degraded = self.pairs()[0][:count]
-        batches = degraded.split(self.batch_size)
-        results = [network(batch.to(device) / 127.5 - 1) for batch in batches]
-        return torch.cat([to_unit_8bit(result).cpu() for result in results])
+        restored = torch.empty(degraded.shape)
+        for start in range(0, len(degraded), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            result = network(degraded[batch].to(device) / 127.5 - 1)
+            restored[batch] = to_unit_8bit(result).cpu()
+        return restored
 
-    def __call__(self, network: nn.Module, device: torch.device) -> ValidationResult:
-        """The mean scores of ``network`` (which takes and gives -1..1) on this set."""
-        degraded, truth = self.pairs()
-        restored = self.restore(network, device, self.count)
-        if self.lpips is not None and self._lpips_degraded is None:
-            self._lpips_degraded = self._mean_lpips(self.lpips, degraded / 255, device)
-        return ValidationResult(
-            float(psnr_8bit(restored, truth / 255).mean()),
-            float(psnr_8bit(degraded / 255, truth / 255).mean()),
-            None if self.lpips is None else self._mean_lpips(self.lpips, restored, device),
-            self._lpips_degraded,
-        )
+    def __call__(
+        self,
+        network: nn.Module,
+        device: torch.device,
+        add_up: Callable[[Tensor], Tensor] = lambda sums: sums,
+    ) -> ValidationResult:
+        """The mean scores of ``network`` (which takes and gives -1..1) on this set.
+
+        Args:
+            network: the one to judge.
+            device: where it is.
+            add_up: adds a tensor up over all processes.
+        """
+        if self._before is None:
+            self._before = self._sums(self.pairs()[0] / 255, device)
+        after = self._sums(self.restore(network, device, len(self.places)), device)
+        number = torch.tensor([len(self.places)], dtype=torch.float64)
+        totals = add_up(torch.cat((after, self._before, number)).float().to(device)).tolist()
+        psnr, lpips, psnr_degraded, lpips_degraded = (total / totals[4] for total in totals[:4])
+        if self.lpips is None:
+            return ValidationResult(psnr, psnr_degraded)
+        return ValidationResult(psnr, psnr_degraded, lpips, lpips_degraded)
 
     @torch.no_grad()
-    def _mean_lpips(self, lpips: nn.Module, pictures: Tensor, device: torch.device) -> float:
-        batches = zip(
-            pictures.split(self.batch_size), self.pairs()[1].split(self.batch_size), strict=True
-        )
-        scores = [
-            lpips(one.to(device), truth.to(device) / 255, normalize=True).flatten().cpu()
-            for one, truth in batches
-        ]
-        return float(torch.cat(scores).mean())
+    def _sums(self, pictures: Tensor, device: torch.device) -> Tensor:
+        """Sums of PSNR and LPIPS (0 where nothing measures it): (2,) float64 on the CPU."""
+        sums, lpips = torch.zeros(2, dtype=torch.float64), self.lpips
+        for start in range(0, len(pictures), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            found, truth = pictures[batch], self.pairs()[1][batch] / 255
+            sums[0] += psnr_8bit(found, truth).double().sum()
+            if lpips is not None:
+                scores = lpips(found.to(device), truth.to(device), normalize=True)
+                sums[1] += scores.double().sum().cpu()
+        return sums
 
     def grid(self, network: nn.Module, device: torch.device, count: int) -> Tensor:
         """Rows of input | restored | truth: (3, count * S, 3 * S) in 0..1."""
