@@ -72,6 +72,13 @@ def test_every_face_has_its_own_chance() -> None:
         torch.testing.assert_close(whole[place : place + 1], alone)
 
 
+def test_half_precision_moves_alike() -> None:
+    x, numbers = pictures(64), chance(64)
+    kinds: tuple[diffaugment.Kind, ...] = ("translation", "cutout")
+    full, half = augmented(x, kinds, numbers), augmented(x.bfloat16(), kinds, numbers)
+    assert torch.equal(full.bfloat16(), half)
+
+
 def test_gradients_of_gradients_are_right() -> None:
     x = pictures(2, 8).double().requires_grad_(True)
     numbers = chance(2)

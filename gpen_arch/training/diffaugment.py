@@ -35,11 +35,11 @@ def augmented(pictures: Tensor, kinds: Sequence[Kind], chance: Tensor) -> Tensor
     """Return (B, 3, S, S) in -1..1, changed in these ways; it can be differentiated twice.
 
     Args:
-        pictures: of any floating type.
+        pictures: of any floating type; changed colours are float32 at least, so that pictures of
+            different types are moved alike.
         kinds: what is changed.
         chance: from :func:`draw`.
     """
-    chance = chance.to(pictures.dtype)
     if "colour" in kinds:
         pictures = _coloured(pictures, chance[:, :3, None, None])
     if "translation" in kinds:
