@@ -1,24 +1,40 @@
 """A training run's configuration: frozen dataclasses, to and from TOML and JSON."""
 
-import dataclasses
-import json
-import types
+from __future__ import annotations
+
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, cast
 
-from ..errors import InvalidOptionError
 from ..networks.discriminator import DiscriminatorConfig
 from ..networks.gpen import GPENConfig
+from ..settings import (
+    BelowOne,
+    Count,
+    Natural,
+    Positive,
+    Rule,
+    Rules,
+    Weight,
+    check,
+    from_plain,
+    one_of,
+    read_plain,
+    to_plain,
+    within,
+)
 from .diffaugment import Kind
 
 EMA_DECAY = 0.5 ** (32 / 10_000)
 """GPEN's published decay of the averaged weights, per step."""
 
+SIZES = tuple(2**power for power in range(3, 12))
+
 Part = Literal["encoder", "mapping", "decoder"]
-Built = TypeVar("Built")
+LEARNS = Rule("a part left that learns", lambda parts: set(parts) != set(typing.get_args(Part)))
+IN_ORDER = Rule("two numbers in order, 0.5..2", lambda s: 0.5 <= s[0] <= s[1] <= 2)
 
 
 @dataclass(frozen=True)
@@ -37,17 +53,25 @@ class ModelOptions:
         freeze: parts that do not learn.
     """
 
-    size: int = 256
-    style_dim: int = 512
-    n_mlp: int = 8
-    channel_multiplier: int = 2
-    narrow: float = 1.0
+    size: Annotated[int, one_of(*SIZES)] = 256
+    style_dim: Count = 512
+    n_mlp: Count = 8
+    channel_multiplier: Count = 2
+    narrow: Positive = 1.0
     injection: float = 0.0
-    stddev_group: int = 4
+    stddev_group: Count = 4
     start: str = ""
     start_discriminator: str = ""
     prior: str = ""
-    freeze: tuple[Part, ...] = ()
+    freeze: Annotated[tuple[Part, ...], LEARNS] = ()
+
+    def rules(self) -> Rules:
+        """What holds between these options."""
+        fewest = min(self.generator.channels(4), self.generator.channels(self.size))
+        return [
+            ("narrow large enough for a channel at every size", fewest >= 1),
+            ("start or prior, not both", not (self.start and self.prior)),
+        ]
 
     @property
     def generator(self) -> GPENConfig:
@@ -81,15 +105,15 @@ class DataOptions:
     """
 
     recipe: str = "gfpgan"
-    batch_size: int = 4
+    batch_size: Count = 4
     flip: float = -1.0
-    jitter: float = 0.0
-    rotation: float = 0.0
-    scale: tuple[float, float] = (1.0, 1.0)
-    shift: float = 0.0
-    workers: int = 1
+    jitter: BelowOne = 0.0
+    rotation: Annotated[float, within(0, 45)] = 0.0
+    scale: Annotated[tuple[float, float], IN_ORDER] = (1.0, 1.0)
+    shift: Annotated[float, within(0, 0.25)] = 0.0
+    workers: Natural = 1
     cache: bool = False
-    val_count: int = 64
+    val_count: Natural = 64
 
 
 @dataclass(frozen=True)
@@ -114,22 +138,28 @@ class LossOptions:
     """
 
     pixel: Literal["l1", "smooth_l1", "charbonnier", "l2", "psnr"] = "l1"
-    pixel_weight: float = 1.0
-    frequency_weight: float = 0.0
-    gradient_weight: float = 0.0
-    adversarial_weight: float = 1.0
-    feature_weight: float = 0.02
+    pixel_weight: Weight = 1.0
+    frequency_weight: Weight = 0.0
+    gradient_weight: Weight = 0.0
+    adversarial_weight: Weight = 1.0
+    feature_weight: Weight = 0.02
     augment: tuple[Kind, ...] = ()
-    identity_weight: float = 0.0
+    identity_weight: Weight = 0.0
     perceptual: Literal["alex", "vgg"] = "vgg"
-    perceptual_weight: float = 0.0
-    perceptual_crop: int = 0
-    perceptual_shrink: int = 1
-    r1_gamma: float = 10.0
-    r1_every: int = 16
-    path_weight: float = 2.0
-    path_every: int = 4
-    path_shrink: int = 2
+    perceptual_weight: Weight = 0.0
+    perceptual_crop: Natural = 0
+    perceptual_shrink: Count = 1
+    r1_gamma: Weight = 10.0
+    r1_every: Count = 16
+    path_weight: Weight = 2.0
+    path_every: Count = 4
+    path_shrink: Count = 2
+
+    def rules(self) -> Rules:
+        """What holds between these options."""
+        weights = {key: value for key, value in vars(self).items() if key.endswith("_weight")}
+        used = [weight for key, weight in weights.items() if key != "path_weight"]
+        return [("a weight over 0 beside path_weight", max(used) > 0)]
 
     @property
     def needs_discriminator(self) -> bool:
@@ -148,15 +178,15 @@ class OptimiserOptions:
         accumulate: micro-batches a step.
     """
 
-    encoder_lr: float = 2e-3
-    decoder_lr: float = 2e-4
-    discriminator_lr: float = 2e-5
-    betas: tuple[float, float] = (0.0, 0.99)
-    warmup: int = 0
+    encoder_lr: Weight = 2e-3
+    decoder_lr: Weight = 2e-4
+    discriminator_lr: Weight = 2e-5
+    betas: tuple[BelowOne, BelowOne] = (0.0, 0.99)
+    warmup: Natural = 0
     decay: Literal["constant", "cosine", "linear"] = "constant"
-    clip: float = 0.0
-    accumulate: int = 1
-    ema_decay: float = EMA_DECAY
+    clip: Weight = 0.0
+    accumulate: Count = 1
+    ema_decay: BelowOne = EMA_DECAY
 
 
 @dataclass(frozen=True)
@@ -170,15 +200,15 @@ class RunOptions:
             which is computed only then.
     """
 
-    steps: int = 100_000
+    steps: Count = 100_000
     seed: int = 0
     precision: Literal["no", "bf16"] = "no"
-    log_every: int = 50
-    validate_every: int = 1000
-    checkpoint_every: int = 1000
-    keep: int = 3
+    log_every: Count = 50
+    validate_every: Count = 1000
+    checkpoint_every: Count = 1000
+    keep: Count = 3
     best: Literal["psnr", "lpips"] = "psnr"
-    samples: int = 6
+    samples: Count = 6
     tensorboard: bool = True
 
 
@@ -209,22 +239,31 @@ class TrainingConfig:
     device: DeviceOptions = field(default_factory=DeviceOptions)
 
     def __post_init__(self) -> None:
-        from .config_checks import check_config
+        check(self, "configuration")
 
-        check_config(self)
+    def rules(self) -> Rules:
+        """What holds between options of several tables."""
+        size, group = self.data.batch_size, self.model.stddev_group
+        return [
+            (
+                f"data.batch_size a multiple of model.stddev_group ({group}) or below it, "
+                f"found {size}",
+                size < group or size % group == 0,
+            )
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""
-        return cast("dict[str, Any]", json.loads(json.dumps(dataclasses.asdict(self))))
+        return to_plain(self)
 
     @staticmethod
-    def from_dict(values: Mapping[str, object]) -> "TrainingConfig":
+    def from_dict(values: object) -> TrainingConfig:
         """The configuration that these tables describe; what they lack keeps its default.
 
         Raises:
             InvalidOptionError: names the key that is unknown, of a wrong type or out of range.
         """
-        return _build(TrainingConfig, "", values)
+        return from_plain(TrainingConfig, values)
 
 
 def load_config(path: str | Path) -> TrainingConfig:
@@ -233,55 +272,7 @@ def load_config(path: str | Path) -> TrainingConfig:
     Raises:
         InvalidOptionError: unreadable, or not a configuration.
     """
-    from ..degradation.recipes import parse_toml
-
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else parse_toml(text)
-    except (OSError, ValueError) as error:
-        raise InvalidOptionError(
-            f"expected a training configuration (TOML), found {path} unreadable: {error}"
-        ) from error
-    if isinstance(values, dict) and {"config", "processes"} <= set(values):
-        values = values["config"]
-    return _build(TrainingConfig, "", values)
-
-
-def _build(kind: type[Built], name: str, values: object) -> Built:
-    if not isinstance(values, Mapping):
-        raise InvalidOptionError(f"expected a table [{name}], found {values!r}")
-    fields = typing.get_type_hints(kind)
-    unknown = sorted(set(map(str, values)) - set(fields))
-    if unknown:
-        raise InvalidOptionError(
-            f"[{name or 'top level'}] knows {', '.join(fields)}; found {', '.join(unknown)}. "
-            "Check the spelling"
-        )
-    built = {
-        key: _convert(hint, f"{name}.{key}".lstrip("."), values[key])
-        for key, hint in fields.items()
-        if key in values
-    }
-    return kind(**built)
-
-
-def _convert(hint: Any, name: str, value: object) -> Any:
-    """``value`` as the field's type; integers are numbers, too, but booleans are not."""
-    if dataclasses.is_dataclass(hint):
-        return _build(cast(type, hint), name, value)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple and isinstance(value, (list, tuple)):
-        inner = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        if len(inner) == len(value):
-            return tuple(_convert(h, name, v) for h, v in zip(inner, value, strict=True))
-    elif origin is Literal and value in arguments:
-        return value
-    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    elif (
-        isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and type(value) is hint
-    ):
-        return value
-    wanted = " | ".join(map(repr, arguments)) if origin is Literal else str(hint)
-    raise InvalidOptionError(f"{name}: expected {wanted}, found {value!r}")
+    values = read_plain(Path(path), "a training configuration")
+    if isinstance(values, Mapping) and {"config", "processes"} <= values.keys():
+        values = cast("Mapping[str, object]", values)["config"]
+    return TrainingConfig.from_dict(values)

@@ -20,11 +20,11 @@ from ..errors import DatasetError, MissingDependencyError
 from ..evaluation.perceptual import load_lpips
 from ..progress import ProgressCallback, ignore_progress
 from .config import TrainingConfig
-from .config_checks import require_decoder
 from .extra_losses import load_extra_losses
 from .launcher import require_plain_launch
 from .run_folder import CONFIG_FILE, RunFolder
 from .speed import require_compiler
+from .starts import require_decoder
 from .trainer import Trainer
 
 if TYPE_CHECKING:

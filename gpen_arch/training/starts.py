@@ -8,11 +8,12 @@ from pathlib import Path
 
 from torch import nn
 
-from ..errors import TrainingError
+from ..errors import InvalidOptionError, TrainingError
 from ..loading import load_discriminator, load_gpen, read_pickle
 from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN, FeatureInjection
-from .config import ModelOptions
+from .config import ModelOptions, TrainingConfig
+from .priors import load_prior
 
 DISCRIMINATOR = "d"
 """Under which a trainer's checkpoint (ours, GPEN's, StyleGAN2's) keeps the discriminator."""
@@ -29,8 +30,6 @@ def start_generator(model: ModelOptions) -> GPEN:
         return _loaded_generator(model)
     generator = GPEN(model.generator)
     if model.prior:
-        from .priors import load_prior
-
         load_prior(generator, model.prior)
     elif model.injection:
         for module in generator.modules():
@@ -57,6 +56,23 @@ def start_discriminator(model: ModelOptions) -> Discriminator:
     fresh = Discriminator(replace(loaded.config, stddev_group=model.stddev_group))
     fresh.load_state_dict(loaded.state_dict())
     return fresh
+
+
+def require_decoder(config: TrainingConfig) -> None:
+    """Refuse to let a decoder learn slowly that begins with random weights.
+
+    Raises:
+        InvalidOptionError: the decoder's rate is below the encoder's, and nothing says where its
+            weights come from.
+    """
+    model, rates = config.model, config.optimiser
+    if rates.decoder_lr < rates.encoder_lr and not (model.start or model.prior):
+        raise InvalidOptionError(
+            "expected a pretrained decoder, since it learns more slowly than the encoder "
+            f"({rates.decoder_lr:g}, {rates.encoder_lr:g}), found none. Give a StyleGAN2 prior "
+            "(--prior FILE) or a GPEN to go on from (--start FILE); to train from scratch, choose "
+            "a configuration with one rate, such as --config gpen-modelscope"
+        )
 
 
 def read_discriminator(path: Path) -> Discriminator:
