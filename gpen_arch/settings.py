@@ -23,13 +23,12 @@ import difflib
 import functools
 import importlib
 import json
-import math
 import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar, cast
 
 from .errors import InvalidOptionError, MissingDependencyError
 
@@ -84,13 +83,12 @@ def from_plain(kind: type[Built], values: object, name: str = "") -> Built:
     Raises:
         InvalidOptionError: names the key that is unknown, missing or of another type.
     """
-    if not isinstance(values, Mapping):
+    if not is_table(values):
         raise InvalidOptionError(f"{name or 'top level'}: expected a table, found {values!r}")
-    table = cast("Mapping[str, object]", values)
     hints = _fields(kind)
-    _require_known(name, table, hints)
-    _require_complete(name, table, kind)
-    given = {key: _converted(hints[key], _inside(name, key), table[key]) for key in table}
+    _require_known(name, values, hints)
+    _require_complete(name, values, kind)
+    given = {key: _converted(hints[key], _inside(name, key), item) for key, item in values.items()}
     return kind(**given)
 
 
@@ -100,9 +98,7 @@ def to_plain(value: object) -> Any:
         kind = getattr(value, "kind", None)
         named = {} if kind is None else {"kind": kind}
         return named | {key: to_plain(getattr(value, key)) for key in _fields(type(value))}
-    if isinstance(value, tuple):
-        return [to_plain(item) for item in cast("tuple[object, ...]", value)]
-    return value
+    return [to_plain(item) for item in value] if _is_list(value) else value
 
 
 def check(options: object, what: str) -> None:
@@ -118,6 +114,11 @@ def check(options: object, what: str) -> None:
     broken = [*_broken(type(options), "", options)] or [*_broken_between("", options)]
     if broken:
         raise InvalidOptionError(f"{'; '.join(broken)}. Change the {what}")
+
+
+def is_table(value: object) -> TypeGuard[Mapping[str, object]]:
+    """Return whether plain data is a table (whose keys TOML and JSON make texts)."""
+    return isinstance(value, Mapping)
 
 
 def read_plain(path: Path, what: str) -> object:
@@ -162,6 +163,16 @@ def _own_fields(kind: type) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(cast(Any, kind))
 
 
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, (list, tuple))
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """Neither a boolean, NaN, infinite, nor an integer that no float reaches."""
+    limit = sys.float_info.max
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= limit
+
+
 def _inside(name: str, key: str) -> str:
     return f"{name}.{key}".lstrip(".")
 
@@ -196,20 +207,19 @@ def _converted(hint: Any, name: str, value: object) -> object:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         return _converted(arguments[0], name, value)
+    if value is None and types.NoneType in arguments:
+        return None
     if choices := _choices(hint):
-        return (
-            None if value is None and types.NoneType in arguments else _chosen(choices, name, value)
-        )
+        return _chosen(choices, name, value)
     if dataclasses.is_dataclass(hint):
-        return from_plain(cast(type, hint), value, name)
-    if origin is tuple and isinstance(value, (list, tuple)):
-        items = cast("Sequence[object]", value)
-        inner = _item_hints(arguments, len(items))
-        if len(inner) == len(items):
-            pairs = enumerate(zip(inner, items, strict=True))
+        return from_plain(cast("type[object]", hint), value, name)
+    if origin is tuple and _is_list(value):
+        inner = _item_hints(arguments, len(value))
+        if len(inner) == len(value):
+            pairs = enumerate(zip(inner, value, strict=True))
             return tuple(_converted(h, f"{name}[{place}]", item) for place, (h, item) in pairs)
-    if hint is float and type(value) in (int, float) and math.isfinite(cast(float, value)):
-        return float(cast(float, value))
+    if hint is float and _is_number(value):
+        return float(value)
     if (origin is Literal and value in arguments) or (hint is not float and type(value) is hint):
         return value
     raise InvalidOptionError(f"{name}: expected {_in_words(hint)}, found {value!r}")
@@ -226,14 +236,12 @@ def _chosen(choices: Sequence[Any], name: str, value: object) -> object:
     """The only choice, or the dataclass that the table's ``kind`` names."""
     if len(choices) == 1:
         return _converted(choices[0], name, value)
-    kinds: dict[object, type] = {choice.kind: choice for choice in choices}
-    table = cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
-    kind = table.get("kind")
-    if not isinstance(kind, str) or kind not in kinds:
+    kinds: dict[object, type[object]] = {choice.kind: choice for choice in choices}
+    if not is_table(value) or value.get("kind") not in [*kinds]:
         known = ", ".join(map(str, kinds))
         raise InvalidOptionError(f"{name} needs a kind, one of {known}; found {value!r}")
-    rest = {key: item for key, item in table.items() if key != "kind"}
-    return from_plain(kinds[kind], rest, name)
+    rest = {key: item for key, item in value.items() if key != "kind"}
+    return from_plain(kinds[value["kind"]], rest, name)
 
 
 def _item_hints(arguments: Sequence[Any], count: int) -> list[Any]:
@@ -265,17 +273,16 @@ def _broken(hint: Any, name: str, value: object) -> Iterator[str]:
     elif choices := _choices(hint):
         if value is not None:
             yield from _broken(choices[0], name, value)
-    elif isinstance(value, tuple):
-        items = cast("tuple[object, ...]", value)
-        inner = _item_hints(typing.get_args(hint), len(items))
-        for place, (each, item) in enumerate(zip(inner, items, strict=True)):
+    elif _is_list(value):
+        inner = _item_hints(typing.get_args(hint), len(value))
+        for place, (each, item) in enumerate(zip(inner, value, strict=True)):
             yield from _broken(each, f"{name}[{place}]", item)
 
 
 def _broken_between(name: str, value: object) -> Iterator[str]:
     """The rules between fields that a dataclass, or one in it, breaks."""
-    if isinstance(value, tuple):
-        for place, item in enumerate(cast("tuple[object, ...]", value)):
+    if _is_list(value):
+        for place, item in enumerate(value):
             yield from _broken_between(f"{name}[{place}]", item)
     elif dataclasses.is_dataclass(value):
         rules = cast("Callable[[], Rules]", getattr(value, "rules", list))

@@ -19,7 +19,7 @@ from gpen_arch.degradation.recipe import (
     degrade_pair,
     generator_for,
 )
-from gpen_arch.degradation.recipes import RECIPES, gfpgan, load_recipe, recipe_from_dict
+from gpen_arch.degradation.recipes import RECIPES, gfpgan, load_recipe
 from gpen_arch.errors import InvalidImageError, InvalidOptionError
 
 
@@ -377,12 +377,12 @@ def test_a_recipe_is_read_from_toml(tmp_path: Path) -> None:
     ("values", "message"),
     [
         ({"steps": [{"kind": "solarise"}]}, "needs a kind"),
-        ({"steps": "blur"}, "must be a list"),
-        ({"steps": [{"kind": "jpeg", "qualty": [1, 2]}]}, "found qualty"),
+        ({"steps": "blur"}, "steps: expected a list"),
+        ({"steps": [{"kind": "jpeg", "qualty": [1, 2]}]}, "found qualty; did you mean quality"),
         ({"steps": [{"kind": "jpeg", "quality": [90, 30]}]}, "smaller first"),
         ({"steps": [{"kind": "jpeg", "probability": 2}]}, "0..1"),
         ({"steps": [{"kind": "blur", "sizes": [4, 8]}]}, "odd"),
-        ({"steps": [{"kind": "blur", "kinds": ["box"], "weights": [1]}]}, "known names"),
+        ({"steps": [{"kind": "blur", "kinds": ["box"], "weights": [1]}]}, "one of 'iso'"),
         ({"steps": [{"kind": "blur", "kinds": ["iso"], "weights": [1, 1]}]}, "as many weights"),
         ({"steps": [{"kind": "rescale", "weights": [0, 0, 0]}]}, "not all 0"),
         ({"steps": [{"kind": "one_of", "weights": [1]}]}, "incomplete"),
@@ -394,7 +394,7 @@ def test_a_recipe_is_read_from_toml(tmp_path: Path) -> None:
 )
 def test_a_wrong_recipe_is_refused_by_name(values: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidOptionError, match=message):
-        recipe_from_dict(values)
+        Recipe.from_dict(values)
 
 
 def test_an_unknown_recipe_lists_the_known_ones(tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_an_unknown_recipe_lists_the_known_ones(tmp_path: Path) -> None:
         load_recipe("gfgan")
     broken = tmp_path / "broken.toml"
     broken.write_text("steps = [")
-    with pytest.raises(InvalidOptionError, match=r"not a readable \.toml"):
+    with pytest.raises(InvalidOptionError, match=r"broken\.toml unreadable"):
         load_recipe(broken)
 
 

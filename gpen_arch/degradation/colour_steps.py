@@ -11,8 +11,10 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
+from ..settings import Chance, Positive
+from .fields import Range, Size
 from .operations import Image, as_grey, clipped
-from .steps import Range, Size, happens
+from .steps import happens
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class ColourShift:
     """Each colour is shifted by up to ``most`` (8-bit levels) either way."""
 
     kind: ClassVar[str] = "colour_shift"
-    most: float = 20.0
-    probability: float = 1.0
+    most: Positive = 20.0
+    probability: Chance = 1.0
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The shifted picture."""
@@ -35,7 +37,7 @@ class Grey:
     """The picture loses its colour."""
 
     kind: ClassVar[str] = "grey"
-    probability: float = 1.0
+    probability: Chance = 1.0
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The grey picture."""
@@ -53,7 +55,7 @@ class ColourJitter:
     contrast: Range = (0.5, 1.5)
     saturation: Range = (0.0, 1.5)
     hue: Range = (-0.1, 0.1)
-    probability: float = 1.0
+    probability: Chance = 1.0
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The picture in other colours."""

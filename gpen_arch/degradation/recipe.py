@@ -5,17 +5,21 @@ one ``numpy.random.Generator``, which :func:`generator_for` derives from (seed, 
 picture is the same on any number of workers and in any order.
 """
 
+from __future__ import annotations
+
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import InvalidImageError
+from ..settings import Chance, Natural, Rules, Weight, check, from_plain, to_plain
+from . import colour_steps as c
+from . import steps as s
+from .fields import Size, Weights, as_many_weights
 from .operations import Image, as_grey, clipped, resize
-from .steps import Size, Step
 
 
 @dataclass(frozen=True)
@@ -23,14 +27,16 @@ class OneOf:
     """One of several sequences of steps, by weight."""
 
     kind: ClassVar[str] = "one_of"
-    weights: tuple[float, ...]
+    weights: Weights
     options: tuple[tuple[Step, ...], ...]
+
+    def rules(self) -> Rules:
+        """What holds between these fields."""
+        return [as_many_weights(self.weights, self.options)]
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The picture after the chosen sequence."""
-        edges = np.cumsum(self.weights)
-        chosen = int(np.searchsorted(edges, rng.uniform() * edges[-1], "right"))
-        return _apply_all(self.options[min(chosen, len(self.options) - 1)], image, original, rng)
+        return _apply_all(self.options[s.choice(self.weights, rng)], image, original, rng)
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,12 @@ class Shuffle:
 
     kind: ClassVar[str] = "shuffle"
     steps: tuple[Step, ...]
-    in_order: tuple[int, ...] = ()
+    in_order: tuple[Natural, ...] = ()
+
+    def rules(self) -> Rules:
+        """What holds between these fields."""
+        known = all(place < len(self.steps) for place in self.in_order)
+        return [(f"in_order of places in steps, found {list(self.in_order)}", known)]
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The picture after all steps."""
@@ -48,6 +59,26 @@ class Shuffle:
         for place, step in zip(places, self.in_order, strict=True):
             order[place] = step
         return _apply_all(tuple(self.steps[place] for place in order), image, original, rng)
+
+
+Step = (
+    s.Blur
+    | s.Sinc
+    | s.Sharpen
+    | s.Downscale
+    | s.Decimate
+    | s.Rescale
+    | s.GaussianNoise
+    | s.PoissonNoise
+    | s.Jpeg
+    | s.ResizeTo
+    | c.ColourShift
+    | c.ColourJitter
+    | c.Grey
+    | OneOf
+    | Shuffle
+)
+"""All steps of recipes; ``kind`` is what files call them."""
 
 
 @dataclass(frozen=True)
@@ -62,32 +93,35 @@ class Recipe:
         colour_shift: chance and size (0..1) of a random shift of each colour of both pictures.
     """
 
-    name: str
-    steps: tuple[Step, ...]
-    flip: float = 0.5
-    grey: float = 0.2
-    colour_shift: tuple[float, float] = field(default=(0.0, 20 / 255))
+    name: str = "custom"
+    steps: tuple[Step, ...] = ()
+    flip: Chance = 0.5
+    grey: Chance = 0.2
+    colour_shift: tuple[Chance, Weight] = (0.0, 20 / 255)
 
-    def without_augmentation(self) -> "Recipe":
+    def __post_init__(self) -> None:
+        check(self, "recipe")
+
+    def without_augmentation(self) -> Recipe:
         """The same degradation of a picture as it is: no flip, grey or shift; for evaluation."""
         return dataclasses.replace(self, flip=0.0, grey=0.0, colour_shift=(0.0, 0.0))
 
-    def without_flip(self) -> "Recipe":
+    def without_flip(self) -> Recipe:
         """The same, for callers that mirror pictures themselves."""
         return dataclasses.replace(self, flip=0.0)
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain dicts, lists, numbers and strings; :func:`recipes.recipe_from_dict` reads it."""
-        from .recipes import recipe_to_dict
-
-        return recipe_to_dict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and strings, which JSON and TOML can hold."""
+        return to_plain(self)
 
     @staticmethod
-    def from_dict(values: Mapping[str, object]) -> "Recipe":
-        """The recipe that :meth:`to_dict` wrote. Raises InvalidOptionError for anything else."""
-        from .recipes import recipe_from_dict
+    def from_dict(values: object) -> Recipe:
+        """The recipe that these values describe.
 
-        return recipe_from_dict(values)
+        Raises:
+            InvalidOptionError: names the key that is unknown, missing, of a wrong type or range.
+        """
+        return from_plain(Recipe, values)
 
 
 class Stream(IntEnum):

@@ -1,26 +1,17 @@
-"""The published recipes by name, and recipes to and from plain data, TOML and JSON."""
+"""The published recipes, by name or from a file."""
 
-import dataclasses
-import importlib
-import json
+from __future__ import annotations
+
 import math
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
 
-from ..errors import InvalidOptionError, MissingDependencyError
+from ..errors import InvalidOptionError
+from ..settings import read_plain
 from . import colour_steps as c
 from . import steps as s
-from .recipe import OneOf, Recipe, Shuffle
-
-_STEP_TYPES: dict[str, Any] = {
-    step.kind: step
-    for step in (
-        s.Blur, s.Sinc, s.Sharpen, s.Downscale, s.Decimate, s.Rescale, s.GaussianNoise,
-        s.PoissonNoise, s.Jpeg, s.ResizeTo, c.ColourShift, c.ColourJitter, c.Grey, OneOf, Shuffle,
-    )
-}  # fmt: skip
+from .fields import Range
+from .operations import Interpolation
+from .recipe import OneOf, Recipe, Shuffle, Step
 
 
 def gfpgan() -> Recipe:
@@ -86,7 +77,7 @@ def bsrgan() -> Recipe:
 
     A quarter of the pictures are halved first and go through the same at scale 2.
     """
-    any_of: tuple[s.Interpolation, ...] = ("bilinear", "bicubic", "area")
+    any_of: tuple[Interpolation, ...] = ("bilinear", "bicubic", "area")
     half = s.ResizeTo(divisor=2.0, interpolations=any_of)
     return Recipe(
         name="bsrgan",
@@ -123,31 +114,10 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
             f"Expected a degradation recipe, one of {', '.join(RECIPES)}, or a .toml or .json "
             f"file; found {str(name_or_path)!r}, which is neither. Check the spelling."
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else parse_toml(text)
-    except (OSError, ValueError) as error:
-        raise InvalidOptionError(f"{path} is not a readable {path.suffix} file: {error}") from error
-    return recipe_from_dict(values)
+    return Recipe.from_dict(read_plain(path, "a degradation recipe"))
 
 
-def recipe_to_dict(recipe: Recipe) -> dict[str, object]:
-    """Plain data that JSON and TOML can hold."""
-    return cast(dict[str, object], _plain(recipe))
-
-
-def recipe_from_dict(values: Mapping[str, object]) -> Recipe:
-    """The recipe that these values describe.
-
-    Raises:
-        InvalidOptionError: names the key that is unknown, missing or out of its range.
-    """
-    known = {"steps": (), **values}
-    steps = tuple(_step(value) for value in _list("steps", known["steps"]))
-    return cast(Recipe, _build(Recipe, "recipe", {"name": "custom", **values, "steps": steps}))
-
-
-def _blind(sigma: s.Range, factor: s.Range, noise: s.Range, quality: s.Range) -> tuple[s.Step, ...]:
+def _blind(sigma: Range, factor: Range, noise: Range, quality: Range) -> tuple[Step, ...]:
     """Blur, shrink, noise, JPEG: the order of blind face restoration since GFPGAN."""
     return (
         s.Blur(kinds=("iso", "aniso"), weights=(0.5, 0.5), sizes=(41, 41), sigma=sigma),
@@ -157,7 +127,7 @@ def _blind(sigma: s.Range, factor: s.Range, noise: s.Range, quality: s.Range) ->
     )
 
 
-def _realesrgan_blur(sigma: s.Range, probability: float) -> s.Blur:
+def _realesrgan_blur(sigma: Range, probability: float) -> s.Blur:
     return s.Blur(
         kinds=(
             "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso",
@@ -167,7 +137,7 @@ def _realesrgan_blur(sigma: s.Range, probability: float) -> s.Blur:
     )  # fmt: skip
 
 
-def _gaussian_or_poisson(sigma: s.Range, scale: s.Range) -> OneOf:
+def _gaussian_or_poisson(sigma: Range, scale: Range) -> OneOf:
     gaussian = s.GaussianNoise(sigma=sigma, grey=0.4)
     return OneOf((0.5, 0.5), ((gaussian,), (s.PoissonNoise(scale=scale, grey=0.4),)))
 
@@ -183,7 +153,7 @@ def _bsrgan_blur(scale: int) -> OneOf:
 
 
 def _bsrgan_shuffle(scale: int) -> Shuffle:
-    any_of: tuple[s.Interpolation, ...] = ("bilinear", "bicubic", "area")
+    any_of: tuple[Interpolation, ...] = ("bilinear", "bicubic", "area")
     shrink = s.Downscale(factor=(1.0, 2.0 * scale), interpolations=any_of)
     decimate = s.Decimate(factor=scale, sigma=(0.1, 0.6 * scale))
     # What downsampling leaves is brought to the final size by the next step, so it stays second.
@@ -199,64 +169,3 @@ def _bsrgan_shuffle(scale: int) -> Shuffle:
         ),
         in_order=(2, 3),
     )
-
-
-def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        kind = getattr(value, "kind", None)
-        return fields if kind is None else {"kind": kind, **fields}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _step(value: object) -> s.Step:
-    if not isinstance(value, Mapping) or value.get("kind") not in _STEP_TYPES:
-        raise InvalidOptionError(
-            f"A step of a recipe needs a kind, one of {', '.join(_STEP_TYPES)}; found {value!r}."
-        )
-    fields: dict[str, object] = {str(k): v for k, v in value.items() if k != "kind"}
-    if "steps" in fields:
-        fields["steps"] = tuple(_step(item) for item in _list("steps", fields["steps"]))
-    if "options" in fields:
-        sequences = [_list("options", item) for item in _list("options", fields["options"])]
-        fields["options"] = tuple(tuple(_step(item) for item in items) for items in sequences)
-    return cast(s.Step, _build(_STEP_TYPES[value["kind"]], str(value["kind"]), fields))
-
-
-def _build(kind: Any, name: str, values: Mapping[str, object]) -> object:
-    known = {f.name for f in dataclasses.fields(kind)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise InvalidOptionError(
-            f"{name} knows {', '.join(sorted(known))}; found {', '.join(unknown)}. Check spelling."
-        )
-    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    try:
-        built = kind(**plain)
-    except TypeError as error:
-        raise InvalidOptionError(f"{name} is incomplete: {error}.") from error
-    from .recipe_checks import check_values
-
-    check_values(name, built)
-    return built
-
-
-def _list(name: str, value: object) -> Sequence[object]:
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise InvalidOptionError(f"{name} must be a list; found {value!r}.")
-    return value
-
-
-def parse_toml(text: str) -> dict[str, object]:
-    """TOML as plain data. Raises ValueError for anything else."""
-    # Python 3.10 has no reader of its own; tomli is the same one as a package.
-    name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
-    try:
-        reader = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"Reading TOML on this Python needs the package {name}: pip install {name}."
-        ) from error
-    return cast("dict[str, object]", reader.loads(text))

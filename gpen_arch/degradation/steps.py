@@ -5,17 +5,29 @@ A step is a frozen dataclass; ``apply`` takes a picture ``(H, W, 3)`` float32 RG
 comes from. Noise levels are in 8-bit units, JPEG qualities 0..100.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from ..settings import Chance, Count, Positive, Rules
 from . import blur_kernels
+from .fields import (
+    WEIGHTS,
+    Interpolations,
+    KernelKind,
+    OddSizes,
+    Range,
+    Size,
+    Weights,
+    as_many_weights,
+)
 from .operations import (
     Image,
-    Interpolation,
     as_grey,
     clipped,
     filter2d,
@@ -24,22 +36,6 @@ from .operations import (
     separable,
     sharpened,
 )
-
-Range = tuple[float, float]
-Size = tuple[int, int]
-KernelKind = Literal[
-    "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"
-]
-
-
-class Step(Protocol):
-    """One operation of a recipe."""
-
-    kind: ClassVar[str]
-
-    def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
-        """The picture after this step; its size may change."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -53,15 +49,19 @@ class Blur:
 
     kind: ClassVar[str] = "blur"
     kinds: tuple[KernelKind, ...] = ("iso", "aniso")
-    weights: tuple[float, ...] = (0.5, 0.5)
-    sizes: tuple[int, int] = (41, 41)
+    weights: Weights = (0.5, 0.5)
+    sizes: OddSizes = (41, 41)
     sigma: Range = (0.1, 10.0)
     angle: Range = (-math.pi, math.pi)
     beta_generalized: Range = (0.5, 4.0)
     beta_plateau: Range = (1.0, 2.0)
-    wavy: float = 0.0
+    wavy: Chance = 0.0
     variances: bool = False
-    probability: float = 1.0
+    probability: Chance = 1.0
+
+    def rules(self) -> Rules:
+        """What holds between these fields."""
+        return [as_many_weights(self.weights, self.kinds)]
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The blurred picture, mirrored at its borders."""
@@ -72,7 +72,7 @@ class Blur:
             # Real-ESRGAN: a small kernel cannot hold a low cut-off frequency.
             cutoff = rng.uniform(math.pi / (3 if size < 13 else 5), math.pi)
             return filter2d(image, blur_kernels.sinc_kernel(size, cutoff))
-        kind = self.kinds[_choice(self.weights, rng)]
+        kind = self.kinds[choice(self.weights, rng)]
         sigma_x = self._sigma(rng)
         if kind == "iso":
             return separable(image, blur_kernels.gaussian_profile(size, sigma_x))
@@ -109,9 +109,9 @@ class Sinc:
     """A circular low-pass filter that rings (Real-ESRGAN's last filter)."""
 
     kind: ClassVar[str] = "sinc"
-    sizes: tuple[int, int] = (7, 21)
+    sizes: OddSizes = (7, 21)
     cutoff: Range = (math.pi / 3, math.pi)
-    probability: float = 0.8
+    probability: Chance = 0.8
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The filtered picture."""
@@ -127,9 +127,9 @@ class Sharpen:
     """Unsharp masking, which Real-ESRGAN's degradation begins with; ``sizes`` of its blur."""
 
     kind: ClassVar[str] = "sharpen"
-    weight: float = 0.5
-    sizes: tuple[int, int] = (51, 51)
-    threshold: float = 10.0
+    weight: Positive = 0.5
+    sizes: OddSizes = (51, 51)
+    threshold: Positive = 10.0
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The sharpened picture."""
@@ -142,8 +142,8 @@ class Downscale:
 
     kind: ClassVar[str] = "downscale"
     factor: Range = (0.8, 8.0)
-    interpolations: tuple[Interpolation, ...] = ("bilinear",)
-    probability: float = 1.0
+    interpolations: Interpolations = ("bilinear",)
+    probability: Chance = 1.0
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The smaller picture (larger where the factor is below 1)."""
@@ -160,8 +160,8 @@ class Decimate:
     """Gaussian blur centred between pixels, then every ``factor``-th pixel (BSRGAN)."""
 
     kind: ClassVar[str] = "decimate"
-    factor: int = 4
-    size: int = 25
+    factor: Count = 4
+    size: Count = 25
     sigma: Range = (0.1, 2.4)
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
@@ -180,15 +180,15 @@ class Rescale:
     """
 
     kind: ClassVar[str] = "rescale"
-    weights: tuple[float, float, float] = (0.2, 0.7, 0.1)
+    weights: Annotated[tuple[float, float, float], WEIGHTS] = (0.2, 0.7, 0.1)
     factor: Range = (0.15, 1.5)
-    divisor: float = 1.0
-    interpolations: tuple[Interpolation, ...] = ("area", "bilinear", "bicubic")
+    divisor: Positive = 1.0
+    interpolations: Interpolations = ("area", "bilinear", "bicubic")
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The picture at its new size."""
         ranges = ((1.0, self.factor[1]), (self.factor[0], 1.0), (1.0, 1.0))
-        factor = rng.uniform(*ranges[_choice(self.weights, rng)]) / self.divisor
+        factor = rng.uniform(*ranges[choice(self.weights, rng)]) / self.divisor
         how = self.interpolations[int(rng.integers(len(self.interpolations)))]
         return resize(image, int(original[0] * factor), int(original[1] * factor), how)
 
@@ -203,8 +203,8 @@ class GaussianNoise:
 
     kind: ClassVar[str] = "gaussian_noise"
     sigma: Range = (0.0, 20.0)
-    grey: float = 0.0
-    correlated: float = 0.0
+    grey: Chance = 0.0
+    correlated: Chance = 0.0
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The noisy picture, clipped to 0..1."""
@@ -223,7 +223,7 @@ class PoissonNoise:
 
     kind: ClassVar[str] = "poisson_noise"
     scale: Range = (0.05, 3.0)
-    grey: float = 0.4
+    grey: Chance = 0.4
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The noisy picture, clipped to 0..1."""
@@ -243,7 +243,7 @@ class Jpeg:
 
     kind: ClassVar[str] = "jpeg"
     quality: Range = (60.0, 100.0)
-    probability: float = 1.0
+    probability: Chance = 1.0
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The picture after compression."""
@@ -257,8 +257,8 @@ class ResizeTo:
     """To the original's size divided by ``divisor``."""
 
     kind: ClassVar[str] = "resize_to"
-    divisor: float = 1.0
-    interpolations: tuple[Interpolation, ...] = ("bilinear",)
+    divisor: Positive = 1.0
+    interpolations: Interpolations = ("bilinear",)
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The picture at that size."""
@@ -273,12 +273,13 @@ def happens(probability: float, rng: np.random.Generator) -> bool:
     return probability >= 1 or (probability > 0 and rng.uniform() < probability)
 
 
-def _choice(weights: tuple[float, ...], rng: np.random.Generator) -> int:
+def choice(weights: tuple[float, ...], rng: np.random.Generator) -> int:
+    """Draw the place of a weight, as often as it says."""
     edges = np.cumsum(weights)
     return min(int(np.searchsorted(edges, rng.uniform() * edges[-1], "right")), len(weights) - 1)
 
 
-def _odd(sizes: tuple[int, int], rng: np.random.Generator) -> int:
+def _odd(sizes: OddSizes, rng: np.random.Generator) -> int:
     return sizes[0] + 2 * int(rng.integers((sizes[1] - sizes[0]) // 2 + 1))
 
 

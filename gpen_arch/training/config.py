@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from ..networks.discriminator import DiscriminatorConfig
 from ..networks.gpen import GPENConfig
@@ -20,6 +19,7 @@ from ..settings import (
     Weight,
     check,
     from_plain,
+    is_table,
     one_of,
     read_plain,
     to_plain,
@@ -273,6 +273,6 @@ def load_config(path: str | Path) -> TrainingConfig:
         InvalidOptionError: unreadable, or not a configuration.
     """
     values = read_plain(Path(path), "a training configuration")
-    if isinstance(values, Mapping) and {"config", "processes"} <= values.keys():
-        values = cast("Mapping[str, object]", values)["config"]
+    if is_table(values) and {"config", "processes"} <= values.keys():
+        values = values["config"]
     return TrainingConfig.from_dict(values)
