@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from gpen_arch.errors import TrainingError
 from gpen_arch.loading import pickles
 from gpen_arch.training.checkpoints import read_checkpoint, save_checkpoint
 from gpen_arch.training.leftovers import LONG_SILENCE, SILENCE, partial_path
-from gpen_arch.training.run_folder import RunFolder, read_description
+from gpen_arch.training.run_folder import CONFIG_FILE, RunFolder
 from gpen_arch.training.state import begin
 
 from .training_runs import tiny_config
@@ -144,7 +145,7 @@ def test_a_leftover_alone_does_not_stop_a_new_run(tmp_path: Path, dead_process: 
     leave(tmp_path / "config.json", dead_process, 0)
     (tmp_path / ".3f2a.tmp").write_bytes(b"half")
     RunFolder(tmp_path, DESCRIPTION, keep=2)
-    assert read_description(tmp_path) == DESCRIPTION
+    assert json.loads((tmp_path / CONFIG_FILE).read_text()) == DESCRIPTION
 
 
 def test_a_folder_of_other_files_still_stops_it(tmp_path: Path) -> None:

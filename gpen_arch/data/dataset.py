@@ -1,5 +1,7 @@
 """Faces for training and evaluation: pairs of a good and a degraded picture."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -102,10 +104,11 @@ class FaceDataset(Dataset[FaceItem]):
                 "Expected a degradation recipe, since these faces have no degraded partners; "
                 "found none. Name one, such as gfpgan."
             )
-        self.size, self.recipe, self.seed, self.stream = size, recipe, seed, stream
+        self.size, self.seed, self.stream = size, seed, stream
         self.augmentation = augmentation or Augmentation()
-        # Shared memory, so that workers which outlive an epoch see the next one's number.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self.recipe = recipe or Recipe("none")  # ready pairs have no use for one
+        if self.augmentation.flip is not None:
+            self.recipe = self.recipe.without_flip()
         if looks is None:
             looks = look_at(self.source, PictureIndex(), range(len(self.source)), on_progress)
         self._looks = looks
@@ -120,10 +123,6 @@ class FaceDataset(Dataset[FaceItem]):
     def __len__(self) -> int:
         return len(self._indices)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the degradations of this pass; a dataset that is never told stays at 0."""
-        self._epoch[0] = epoch
-
     def name(self, index: int) -> str:
         """The picture's name in its source."""
         return self.source.name(self._indices[index])
@@ -135,10 +134,10 @@ class FaceDataset(Dataset[FaceItem]):
         )
 
     def __getitem__(self, index: int) -> FaceItem:
-        return self.item(index, int(self._epoch[0]))
+        return self.item(index, 0)
 
     def item(self, index: int, epoch: int) -> FaceItem:
-        """The pair that ``index`` has in a pass of its own choice."""
+        """Return the pair that ``index`` has in a pass over the faces; ``[index]`` is pass 0."""
         place = self._indices[index]
         pixels, partner = self._cache[place] if place in self._cache else self._read(place)
         # The place in the source, so that a file that cannot be read shifts no other's chance.
@@ -165,9 +164,7 @@ class FaceDataset(Dataset[FaceItem]):
             other = None if other is None else _jittered(other, factors)
         if other is not None:
             return good, other
-        assert self.recipe is not None  # the constructor saw to it
-        recipe = self.recipe if flip is None else self.recipe.without_flip()
-        return degrade_pair(good, recipe, rng)
+        return degrade_pair(good, self.recipe, rng)
 
     def _read(self, place: int) -> tuple[Pixels, Pixels | None]:
         good = self._fit(self.source.read(place))

@@ -145,11 +145,6 @@ class RunFolder:
         return path
 
 
-def read_description(root: Path) -> dict[str, Any]:
-    """The configuration that a run folder was begun with. Raises TrainingError."""
-    return _read_json(root / CONFIG_FILE)
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
