@@ -1,19 +1,18 @@
 """What a run would cost, measured: sizes, memory, seconds a step."""
 
+from __future__ import annotations
+
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
+from .accelerator import Accelerator
 from .checkpoints import size_of
 from .config import TrainingConfig
 from .state import TrainingState, begin
 from .updates import Pair, PictureLoss, Updates
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class TrainingPlan:
 def make_plan(
     config: TrainingConfig,
     faces: int,
-    accelerator: "Accelerator",
+    accelerator: Accelerator,
     extra: dict[str, tuple[float, PictureLoss]] | None = None,
 ) -> TrainingPlan:
     """Take a few steps on noise, on throw-away weights, and measure."""

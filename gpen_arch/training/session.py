@@ -1,11 +1,13 @@
 """From a request (folders and a configuration) to a trainer that is ready to run."""
 
+from __future__ import annotations
+
 import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -16,9 +18,10 @@ from ..data.picture_index import Look, PictureIndex, load_index, look_at
 from ..data.sources import FaceSource, open_source
 from ..degradation.recipe import Stream
 from ..degradation.recipes import load_recipe
-from ..errors import DatasetError, MissingDependencyError
+from ..errors import DatasetError
 from ..evaluation.perceptual import load_lpips
 from ..progress import ProgressCallback, ignore_progress
+from .accelerator import Accelerator
 from .config import TrainingConfig
 from .extra_losses import load_extra_losses
 from .launcher import require_plain_launch
@@ -26,9 +29,6 @@ from .run_folder import CONFIG_FILE, RunFolder
 from .speed import require_compiler
 from .starts import require_decoder
 from .trainer import Trainer
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class TrainingRequest:
     continue_with: tuple[str, ...] = ()
 
 
-def make_accelerator(config: TrainingConfig, device: str) -> "Accelerator":
+def make_accelerator(config: TrainingConfig, device: str) -> Accelerator:
     """Hugging Face accelerate, told by its launcher how many processes there are.
 
     Raises:
@@ -72,21 +72,14 @@ def make_accelerator(config: TrainingConfig, device: str) -> "Accelerator":
         InvalidOptionError: the launcher was told of ways to train that this trainer has not.
     """
     require_plain_launch(config.run.precision)
-    try:
-        from accelerate import Accelerator
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"Training needs the package accelerate, found no {error.name}. Install the extra: "
-            'pip install "comfyui-gpen-portrait[train]"'
-        ) from error
     # Every step has the same shapes: let cuDNN try its algorithms on the first.
     torch.backends.cudnn.benchmark = True
-    return Accelerator(cpu=device == "cpu", mixed_precision=config.run.precision)
+    return Accelerator(config.run.precision, cpu=device == "cpu")
 
 
 def open_faces(
     request: TrainingRequest,
-    accelerator: "Accelerator",
+    accelerator: Accelerator,
     on_progress: ProgressCallback = ignore_progress,
 ) -> tuple[FaceDataset, FaceDataset]:
     """The training and the validation pictures, looked at by all processes together.
@@ -130,17 +123,14 @@ def open_faces(
 def _look_together(
     source: FaceSource,
     index: PictureIndex,
-    accelerator: "Accelerator",
+    accelerator: Accelerator,
     on_progress: ProgressCallback,
 ) -> list[Look]:
     """Look at every picture, each process at its share."""
-    from accelerate.utils import gather_object
-
     rank, world = accelerator.process_index, accelerator.num_processes
     places = range(rank, len(source), world)
     own = list(zip(places, look_at(source, index, places, on_progress), strict=True))
-    everything = gather_object(own) if world > 1 else own
-    return [look for _, look in sorted(everything, key=lambda pair: pair[0])]
+    return [look for _, look in sorted(accelerator.gather(own), key=lambda pair: pair[0])]
 
 
 def _save_indices(folder: RunFolder, *faces: FaceDataset) -> None:
@@ -179,7 +169,7 @@ def describe(
 
 def open_trainer(
     request: TrainingRequest,
-    accelerator: "Accelerator",
+    accelerator: Accelerator,
     on_progress: ProgressCallback = ignore_progress,
 ) -> Trainer:
     """Check everything, claim or reopen the run's folder, and resume if there is a checkpoint.

@@ -1,5 +1,7 @@
 """The training loop: pictures in, checkpoints, scalars, samples and weights out."""
 
+from __future__ import annotations
+
 import logging
 import signal
 import time
@@ -7,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ..data.dataset import FaceDataset
@@ -18,6 +20,7 @@ from ..data.sampler import PlacedFaces, Share, StepSampler
 from ..errors import InsufficientMemoryError, TrainingError
 from ..progress import ProgressCallback, ignore_progress
 from . import remedies
+from .accelerator import Accelerator
 from .checkpoints import export_weights, read_checkpoint, step_of
 from .config import TrainingConfig
 from .ema import decay_at, update_average
@@ -28,9 +31,6 @@ from .speed import limit_threads, to_device
 from .state import TrainingState, begin
 from .updates import NonFiniteError, Pair, PictureLoss, Scalars, Updates
 from .validation import Validator
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Trainer:
         folder: RunFolder,
         train: FaceDataset,
         val: FaceDataset,
-        accelerator: "Accelerator",
+        accelerator: Accelerator,
         extra: dict[str, tuple[float, PictureLoss]] | None = None,
         scalars: Callable[[int, dict[str, float]], None] | None = None,
         lpips: nn.Module | None = None,
@@ -115,7 +115,8 @@ class Trainer:
     def _loop(self, stop: Callable[[], bool], on_progress: ProgressCallback) -> None:
         steps, batches = self.config.run.steps, self._batches()
         on_progress(self.state.step, steps)
-        while self.state.step < steps and not self._all_stop(stop):
+        # All processes stop after the same step.
+        while self.state.step < steps and not self.accelerator.any(stop()):
             began = time.perf_counter()
             scalars = self._step(batches)
             self._after_step(scalars, time.perf_counter() - began)
@@ -190,9 +191,7 @@ class Trainer:
         """Mean over processes, in one message."""
         names = sorted(scalars)
         values = torch.stack([scalars[name].to(self.accelerator.device) for name in names])
-        values = self.accelerator.reduce(values, reduction="mean")
-        assert isinstance(values, Tensor)
-        return dict(zip(names, values.tolist(), strict=True))
+        return dict(zip(names, self.accelerator.mean(values).tolist(), strict=True))
 
     def _log(self, values: dict[str, float], seconds: float) -> None:
         if not self.accelerator.is_main_process:
@@ -209,7 +208,7 @@ class Trainer:
     def _validate(self) -> None:
         """Each process judges its share of the faces; the main one keeps the best weights."""
         state, device = self.state, self.accelerator.device
-        result = self.validator(state.average, device, self._sum_over_processes)
+        result = self.validator(state.average, device, self.accelerator.sum)
         score = result.score(self.config.run.best)
         better = score > state.best[0]
         if better:
@@ -222,11 +221,6 @@ class Trainer:
                 self.folder.checkpoints.save_best(self._saved())
                 self._export(BEST_WEIGHTS, state.average)
         self.accelerator.wait_for_everyone()
-
-    def _sum_over_processes(self, values: Tensor) -> Tensor:
-        total = self.accelerator.reduce(values, reduction="sum")
-        assert isinstance(total, Tensor)
-        return total
 
     def _saved(self) -> dict[str, Any]:
         """The state, and where the sampler stands (which a resumed run derives from the step)."""
@@ -251,14 +245,6 @@ class Trainer:
         last = self.folder.checkpoints.last()
         if last is None or step_of(last) != self.state.step:
             self._save()
-
-    def _all_stop(self, stop: Callable[[], bool]) -> bool:
-        """Whether any process was asked to stop: all of them stop after the same step."""
-        asked = stop()
-        if self.accelerator.num_processes == 1:
-            return asked
-        flag = torch.tensor(float(asked), device=self.accelerator.device)
-        return bool(self._sum_over_processes(flag) > 0)
 
     def _share(self) -> Share:
         return Share(

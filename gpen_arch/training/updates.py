@@ -1,8 +1,9 @@
 """One optimisation step: the order and the weights of the published trainer's updates."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,12 +13,10 @@ from ..degradation.recipe import Stream, generator_for
 from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN
 from . import diffaugment, losses
+from .accelerator import Accelerator
 from .config import TrainingConfig
 from .speed import compiled
 from .state import TrainingState
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 PATH_DECAY = 0.01
 Scalars = dict[str, Tensor]
@@ -52,7 +51,7 @@ class Updates:
         self,
         config: TrainingConfig,
         state: TrainingState,
-        accelerator: "Accelerator",
+        accelerator: Accelerator,
         extra: dict[str, tuple[float, PictureLoss]] | None = None,
     ) -> None:
         self.config, self.state, self.accelerator = config, state, accelerator
@@ -167,7 +166,7 @@ class Updates:
             count = max(1, len(pair.degraded) // options.path_shrink)
             images, latents = _with_latents(state.generator, pair.degraded[:count])
             lengths = losses.path_lengths(images, latents, self._path_noise(images, turn))
-            means.append(self._mean_over_processes(lengths.detach().mean()))
+            means.append(self.accelerator.mean(lengths.detach().mean()))
             mean = state.path_mean + PATH_DECAY * (means[-1] - state.path_mean)
             penalty = (lengths - mean).square().mean()
             weighted = options.path_weight * options.path_every * penalty
@@ -232,17 +231,9 @@ class Updates:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        flat = self.accelerator.reduce(flat, reduction="mean")
-        assert isinstance(flat, Tensor)
-        for gradient, mean in zip(
-            gradients, flat.split([g.numel() for g in gradients]), strict=True
-        ):
+        means = torch.split(self.accelerator.mean(flat), [g.numel() for g in gradients])
+        for gradient, mean in zip(gradients, means, strict=True):
             gradient.copy_(mean.view_as(gradient))
-
-    def _mean_over_processes(self, value: Tensor) -> Tensor:
-        mean = self.accelerator.reduce(value, reduction="mean")
-        assert isinstance(mean, Tensor)
-        return mean
 
 
 def _with_latents(generator: GPEN, degraded: Tensor) -> tuple[Tensor, Tensor]:
