@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ..degradation.recipe import Stream, generator_for
 from ..networks.discriminator import Discriminator
@@ -69,10 +70,11 @@ class Updates:
             NonFiniteError: a gradient was not finite. Go on from a checkpoint.
         """
         state, options, scalars = self.state, self.config.loss, Scalars()
-        if state.discriminator is not None:
-            scalars |= self._discriminator(state.discriminator, pairs)
+        critic, optimiser = state.discriminator, state.discriminator_optimiser
+        if critic is not None and optimiser is not None:
+            scalars |= self._discriminator(critic, optimiser, pairs)
             if options.r1_gamma > 0 and state.step % options.r1_every == 0:
-                scalars |= self._r1(state.discriminator, pairs)
+                scalars |= self._r1(critic, optimiser, pairs)
         scalars |= self._generator(pairs)
         if options.path_weight > 0 and state.step % options.path_every == 0:
             scalars |= self._path(pairs)
@@ -81,7 +83,9 @@ class Updates:
             raise NonFiniteError(", ".join(f"{k} {float(v):.4g}" for k, v in scalars.items()))
         return scalars
 
-    def _discriminator(self, critic: Discriminator, pairs: Sequence[Pair]) -> Scalars:
+    def _discriminator(
+        self, critic: Discriminator, optimiser: Optimizer, pairs: Sequence[Pair]
+    ) -> Scalars:
         def loss(pair: Pair, turn: int) -> tuple[Tensor, Scalars]:
             with torch.no_grad(), self.accelerator.autocast():
                 fake = self._restore(pair.degraded)
@@ -92,9 +96,9 @@ class Updates:
             scores = {"score/real": real_scores.mean(), "score/fake": fake_scores.mean()}
             return value, {"loss/discriminator": value, **scores}
 
-        return self._apply("discriminator", critic, self.state.discriminator_optimiser, pairs, loss)
+        return self._apply("discriminator", critic, optimiser, pairs, loss)
 
-    def _r1(self, critic: Discriminator, pairs: Sequence[Pair]) -> Scalars:
+    def _r1(self, critic: Discriminator, optimiser: Optimizer, pairs: Sequence[Pair]) -> Scalars:
         options = self.config.loss
 
         def loss(pair: Pair, turn: int) -> tuple[Tensor, Scalars]:
@@ -103,7 +107,7 @@ class Updates:
             penalty = losses.r1_penalty(scores, real)
             return options.r1_gamma / 2 * options.r1_every * penalty, {"loss/r1": penalty}
 
-        return self._apply("r1", critic, self.state.discriminator_optimiser, pairs, loss)
+        return self._apply("r1", critic, optimiser, pairs, loss)
 
     def _generator(self, pairs: Sequence[Pair]) -> Scalars:
         def loss(pair: Pair, turn: int) -> tuple[Tensor, Scalars]:
@@ -206,12 +210,11 @@ class Updates:
         self,
         name: str,
         network: nn.Module,
-        optimiser: torch.optim.Optimizer | None,
+        optimiser: Optimizer,
         pairs: Sequence[Pair],
         loss: Callable[[Pair, int], tuple[Tensor, Scalars]],
     ) -> Scalars:
         """Sum the micro-batches' gradients, average over processes, clip, step."""
-        assert optimiser is not None
         optimiser.zero_grad(set_to_none=True)
         sums: Scalars = {}
         for turn, pair in enumerate(pairs):
