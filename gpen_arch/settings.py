@@ -12,8 +12,8 @@ must hold between fields::
             return [("below 200 degrees for the grill", self.degrees < 200 or not self.grill)]
 
 Types: bool, int, float, str, Literal, tuple, dataclasses, X | None, and unions of dataclasses that
-are told apart by their ``kind`` (a class attribute). A class that calls :func:`check` in its
-``__post_init__`` cannot be wrong, however it was made.
+are told apart by their ``kind`` (a class attribute). :func:`from_plain` looks at types only; a
+class that calls :func:`check` in its ``__post_init__`` keeps its rules however it is made.
 """
 
 from __future__ import annotations

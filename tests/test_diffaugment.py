@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from gpen_arch.training.degradations import Stream
 from torch import Tensor
 
+from gpen_arch.degradation.recipe import Stream
 from gpen_arch.training import diffaugment
 from gpen_arch.training.diffaugment import augmented, draw
 from gpen_arch.training.session import make_accelerator

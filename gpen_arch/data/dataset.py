@@ -226,4 +226,4 @@ def _unit(pixels: Pixels) -> Image:
 
 
 def _tensor(image: Image) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.as_tensor(np.ascontiguousarray(np.moveaxis(image, 2, 0)))

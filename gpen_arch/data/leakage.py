@@ -30,10 +30,10 @@ def shared_pictures(one: Thumbnails, other: Thumbnails) -> list[tuple[int, int]]
     Of several equal ones in ``other`` the most similar is named.
     """
     far = SAME * SIDE  # a distance in all, not a mean
-    all_others = torch.from_numpy(other).float()
+    all_others = torch.as_tensor(other).float()
     found: list[tuple[int, int]] = []
-    for first, rows in enumerate(torch.from_numpy(one).float().split(256)):
+    for first, rows in enumerate(torch.split(torch.as_tensor(one).float(), 256)):
         nearest, places = torch.cdist(rows, all_others).min(dim=1)
-        for row in (nearest <= far).nonzero().flatten().tolist():
+        for row in map(int, (nearest <= far).nonzero().flatten()):
             found.append((first * 256 + row, int(places[row])))
     return found

@@ -1,10 +1,12 @@
 """Pairs on disk: every face of a source with its degraded copy, as the published first step."""
 
+from __future__ import annotations
+
 import json
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,7 +132,7 @@ def _write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
+def _new_folder(folder: Path) -> Generator[Path, None, None]:
     """A folder to fill beside ``folder``, which it becomes when all went well."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(

@@ -52,7 +52,7 @@ class Look:
 class PictureIndex:
     """Looks by the pictures' names."""
 
-    looks: Mapping[str, Look] = field(default_factory=dict)
+    looks: Mapping[str, Look] = field(default_factory=dict[str, Look])
 
     def known(self, source: FaceSource, place: int) -> Look | None:
         """Return what is known of a picture, if its files have not changed since."""
@@ -107,12 +107,14 @@ def look_at(
     """Return a look at each of these pictures, decoding only those that the index does not know."""
     wanted = list(places)
     looks: list[Look] = []
+
+    def look(place: int) -> Look:
+        return index.known(source, place) or _look(source, place)
+
     on_progress(0, len(wanted))
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
-        for look in pool.map(
-            lambda place: index.known(source, place) or _look(source, place), wanted
-        ):
-            looks.append(look)
+        for each in pool.map(look, wanted):
+            looks.append(each)
             on_progress(len(looks), len(wanted))
     return looks
 

@@ -1,5 +1,7 @@
 """Which pictures a step sees: a pure function of (seed, step), so a run can stop anywhere."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -6,7 +6,7 @@ A source knows names and decodes pictures; it neither degrades nor resizes.
 import csv
 import io
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -17,6 +17,7 @@ from PIL import Image as PilImage
 from PIL import ImageOps
 
 from ..errors import DatasetError, InvalidImageError, MissingDependencyError
+from ..settings import is_table
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class TableSource:
 
     def _read(self, index: int, column: str) -> Pixels:
         cell, name = self.rows[index][column], f"row {index}, column {column}"
-        if isinstance(cell, Mapping):
+        if is_table(cell):
             cell = cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
         if isinstance(cell, PilImage.Image):
             return np.asarray(cell.convert("RGB"))
@@ -247,8 +248,8 @@ def _csv(path: Path) -> TableSource:
 def _hugging_face(spec: str) -> TableSource:
     name, _, split = spec.partition("#")
     folder = Path(name)
-    loaded = _load_hugging_face(name)
-    if isinstance(loaded, Mapping):
+    loaded: object = _load_hugging_face(name)
+    if is_table(loaded):
         chosen = split or ("train" if "train" in loaded else next(iter(loaded)))
         if chosen not in loaded:
             raise DatasetError(f"{name} has the splits {', '.join(loaded)}; found {chosen!r}.")

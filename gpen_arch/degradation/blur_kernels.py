@@ -6,6 +6,8 @@ Formulas: GFPGAN (arXiv:2101.04061, section 4.1) and Real-ESRGAN (arXiv:2107.108
 and appendix); the generalised Gaussian is Pascal et al. 2013 (arXiv:1302.6498).
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -68,7 +68,7 @@ class ColourJitter:
             (_turned, self.hue),
         )
         for place in rng.permutation(len(changes)):
-            change, limits = changes[place]
+            change, limits = changes[int(place)]
             image = change(image, rng.uniform(*limits))
         return image
 

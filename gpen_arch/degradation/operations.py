@@ -1,5 +1,7 @@
 """Picture operations that the degradation steps share, on OpenCV; see :mod:`.steps`."""
 
+from __future__ import annotations
+
 from typing import Literal
 
 import cv2

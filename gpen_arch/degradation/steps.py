@@ -275,8 +275,9 @@ def happens(probability: float, rng: np.random.Generator) -> bool:
 
 def choice(weights: tuple[float, ...], rng: np.random.Generator) -> int:
     """Draw the place of a weight, as often as it says."""
-    edges = np.cumsum(weights)
-    return min(int(np.searchsorted(edges, rng.uniform() * edges[-1], "right")), len(weights) - 1)
+    edges: npt.NDArray[np.float64] = np.cumsum(weights)
+    place = int(np.searchsorted(edges, rng.uniform() * float(edges[-1]), "right"))
+    return min(place, len(weights) - 1)
 
 
 def _odd(sizes: OddSizes, rng: np.random.Generator) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import CorruptWeightsError, OutputError, TrainingError
 from ..loading import read_pickle, why_unsafe
+from ..settings import is_table
 from .leftovers import partial_path
 
 PATTERN = "step-*.pt"
@@ -69,12 +70,12 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
             f"expected a training checkpoint, found {path} unreadable ({error}). "
             "Remove it to resume from the one before"
         ) from error
-    if not isinstance(saved, dict) or not {"format", "step", "g", "g_ema", "g_optim"} <= set(saved):
+    if not is_table(saved) or not {"format", "step", "g", "g_ema", "g_optim"} <= saved.keys():
         raise TrainingError(
             f"expected a training checkpoint of this trainer, found something else in {path}. "
             "To go on from a published checkpoint, set model.start instead"
         )
-    return saved
+    return dict(saved)
 
 
 def export_weights(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype) -> None:

@@ -28,7 +28,7 @@ CUT = 1 / 2
 def draw(generators: Sequence[np.random.Generator], device: torch.device) -> Tensor:
     """Return each face's chance, uniform in 0..1: (B, NUMBERS)."""
     rows = np.stack([generator.uniform(size=NUMBERS) for generator in generators])
-    return torch.from_numpy(rows.astype(np.float32)).to(device)
+    return torch.as_tensor(rows.astype(np.float32)).to(device)
 
 
 def augmented(pictures: Tensor, kinds: Sequence[Kind], chance: Tensor) -> Tensor:

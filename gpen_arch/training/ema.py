@@ -1,5 +1,7 @@
 """The generator's averaged weights."""
 
+from __future__ import annotations
+
 import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn

@@ -1,5 +1,7 @@
 """Losses that judge pictures through a pretrained network, with weights of the user's."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Literal
 

@@ -1,5 +1,7 @@
 """Ctrl-C during training: finish the step, save, leave."""
 
+from __future__ import annotations
+
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -19,7 +21,7 @@ class StopSignal:
     def __call__(self) -> bool:
         return self.received
 
-    def __enter__(self) -> "StopSignal":
+    def __enter__(self) -> StopSignal:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._receive)

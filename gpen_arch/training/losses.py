@@ -1,5 +1,7 @@
 """Training losses as free functions of pictures in -1..1 and of discriminator scores."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from math import sqrt
 
@@ -63,7 +65,7 @@ def feature_matching_loss(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Ten
     The paper's norm of a block, divided by the root of its size: so its weight means the same at
     every resolution and width.
     """
-    parts = []
+    parts: list[Tensor] = []
     for one, other in zip(fake, real, strict=True):
         squares = (one.float() - other.detach().float()).square().flatten(1)
         parts.append((squares.mean(dim=1) + FEATURE_EPS).sqrt().mean())

@@ -1,5 +1,7 @@
 """A StyleGAN2 checkpoint as the decoder's first weights (GPEN, section 3.2: the embedded prior)."""
 
+from __future__ import annotations
+
 import logging
 from math import sqrt
 

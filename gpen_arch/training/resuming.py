@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..settings import is_table
 from .config import TrainingConfig
 
 HARMLESS = frozenset(
@@ -95,7 +96,7 @@ def _complete(description: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _changes(before: object, now: object, key: str) -> Iterator[Change]:
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
+    if is_table(before) and is_table(now):
         for name in sorted({*before, *now}):
             yield from _changes(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
     elif before != now:

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import TrainingError
+from ..settings import is_table
 from .checkpoints import CheckpointFolder, step_of, write_atomically
 from .leftovers import is_leftover_name, remove_leftovers
 from .resuming import Change, can_be_listed, changes, refused
@@ -120,7 +121,7 @@ class RunFolder:
         path = self.root / METRICS_FILE
         if not path.is_file():
             return
-        kept = []
+        kept: list[str] = []
         # A damaged byte costs its line, not the run.
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
@@ -147,12 +148,12 @@ class RunFolder:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise TrainingError(
             f"expected a run's configuration, found {path} unreadable: {error}. "
             "Choose another --out"
         ) from error
-    if not isinstance(value, dict):
+    if not is_table(value):
         raise TrainingError(f"expected a table in {path}, found a {type(value).__name__}")
-    return value
+    return dict(value)

@@ -1,5 +1,7 @@
 """The learning rates' course."""
 
+from __future__ import annotations
+
 from math import cos, pi
 
 import torch

@@ -59,7 +59,7 @@ class TrainingRequest:
     val: str
     out: Path
     device: str = "auto"
-    networks: dict[str, Path] = field(default_factory=dict)
+    networks: dict[str, Path] = field(default_factory=dict[str, Path])
     folders: tuple[Path, ...] = ()
     continue_with: tuple[str, ...] = ()
 

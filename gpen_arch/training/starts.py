@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InvalidOptionError, TrainingError
 from ..loading import load_discriminator, load_gpen, read_pickle
 from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN, FeatureInjection
+from ..settings import is_table
 from .config import ModelOptions, TrainingConfig
 from .priors import load_prior
 
@@ -79,9 +81,9 @@ def read_discriminator(path: Path) -> Discriminator:
     """Read a discriminator's own file, or the one in a trainer's checkpoint."""
     if path.is_file() and path.suffix.lower() != ".safetensors":
         saved = read_pickle(path)
-        inner = saved.get(DISCRIMINATOR) if isinstance(saved, Mapping) else None
-        if isinstance(inner, Mapping):
-            return load_discriminator(inner)
+        inner = saved.get(DISCRIMINATOR) if is_table(saved) else None
+        if is_table(inner):
+            return load_discriminator(cast("Mapping[str, Tensor]", inner))
     return load_discriminator(path)
 
 

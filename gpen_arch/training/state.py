@@ -1,5 +1,7 @@
 """What training changes: networks, optimisers and counters; and how a run begins."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any

@@ -191,7 +191,8 @@ class Trainer:
         """Mean over processes, in one message."""
         names = sorted(scalars)
         values = torch.stack([scalars[name].to(self.accelerator.device) for name in names])
-        return dict(zip(names, self.accelerator.mean(values).tolist(), strict=True))
+        means: list[float] = self.accelerator.mean(values).tolist()
+        return dict(zip(names, means, strict=True))
 
     def _log(self, values: dict[str, float], seconds: float) -> None:
         if not self.accelerator.is_main_process:

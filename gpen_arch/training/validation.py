@@ -1,5 +1,7 @@
 """The quick figures that training watches: PSNR and LPIPS on a fixed, seeded validation set."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -120,7 +122,8 @@ class Validator:
             self._before = self._sums(self.pairs()[0] / 255, device)
         after = self._sums(self.restore(network, device, len(self.places)), device)
         number = torch.tensor([len(self.places)], dtype=torch.float64)
-        totals = add_up(torch.cat((after, self._before, number)).float().to(device)).tolist()
+        sums = torch.cat((after, self._before, number)).float().to(device)
+        totals: list[float] = add_up(sums).tolist()
         psnr, lpips, psnr_degraded, lpips_degraded = (total / totals[4] for total in totals[:4])
         if self.lpips is None:
             return ValidationResult(psnr, psnr_degraded)
