@@ -20,7 +20,7 @@ CORE, NODES = "gpen_arch", "nodes"
 # every single arrow points down, no chain of them can climb or come back.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "progress"),
-    ("checks", "settings"),
+    ("checks", "settings", "files"),
     ("ops", "weights"),
     ("networks",),
     ("device",),
