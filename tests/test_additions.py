@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +19,11 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .copies import ROOT, copy_repository, insert, python
 from .host.server import PACK, Graph, Server, read_picture
 from .structure import RULES, House
 
-ROOT = Path(__file__).resolve().parents[1]
 ADDED = ROOT / "tests" / "additions"
-SHIPPED = ("gpen_arch", "nodes", "locales", "__init__.py", "weights_manifest.json")
 DETECTOR = "corners"
 DETECTOR_FILE = "corners.safetensors"
 
@@ -60,21 +56,11 @@ class Copy:
     weights: Path
     picture: Path
 
-    def python(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Run Python where this copy, and not the repository, is what ``gpen_arch`` means."""
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=self.root,
-            env={**os.environ, "PYTHONPATH": str(self.root)},
-            capture_output=True,
-            text=True,
-        )
-
     def restore(self, out: Path, model: str, *options: object) -> Tensor:
         """Return the picture (H, W, 3) that ``gpen restore`` makes."""
         command = ["-m", "gpen_arch", "restore", self.picture, "-o", out, "--offline", "--quiet"]
         networks = ["--model", self.weights / model, "--detector", self.weights / DETECTOR_FILE]
-        result = self.python(*command, *networks, "--device", "cpu", *options)
+        result = python(self.root, *command, *networks, "--device", "cpu", *options)
         assert result.returncode == 0, result.stderr
         return read_picture(out.read_bytes())
 
@@ -83,20 +69,16 @@ class Copy:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     folder = tmp_path_factory.mktemp("addition")
     root, weights = folder / "repository", folder / "weights"
-    for name in SHIPPED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, root / name)
+    root.mkdir()
+    weights.mkdir()
+    copy_repository(root)
     add_restorer(root)
     add_detector(root)
-    weights.mkdir()
     for name, mixture in (("same", SAME), ("turned", TURNED)):
         save_file({"mix.weight": mixture[..., None, None].clone()}, weights / f"{name}.safetensors")
     redness = torch.tensor([1.0, -1.0, -1.0]).reshape(1, 3, 1, 1)
-    save_file({"of.another.pack": SAME.clone()}, weights / "unknown.safetensors")
     save_file({"redness.weight": redness}, weights / DETECTOR_FILE)
+    save_file({"of.another.pack": SAME.clone()}, weights / "unknown.safetensors")
     return Copy(root, weights, draw(folder / "face.png"))
 
 
@@ -104,25 +86,19 @@ def add_restorer(root: Path) -> None:
     shutil.copy(ADDED / "echo.py", root / "gpen_arch/networks")
     registry = root / "gpen_arch/networks/registry.py"
     insert(registry, "    gpen.ARCHITECTURE,\n", "    echo.ARCHITECTURE,\n")
-    insert(registry, "from .architecture import ", "from . import echo\n", before=True)
+    insert(registry, "from .architecture import ", "from . import echo\n")
 
 
 def add_detector(root: Path) -> None:
     shutil.copy(ADDED / "corners.py", root / "gpen_arch/faces")
     registry = root / "gpen_arch/faces/detectors.py"
     line = f'    DetectorKind("{DETECTOR}", corners.ARCHITECTURE, corners.corners),\n'
-    insert(registry, "DETECTORS = (\n", line)
-    insert(registry, "from .detection import ", "from . import corners\n", before=True)
+    insert(registry, '    DetectorKind("retinaface_resnet50"', line)
+    insert(registry, "from .detection import ", "from . import corners\n")
     manifest = root / "weights_manifest.json"  # the nodes offer detectors by their ids
     document = json.loads(manifest.read_text())
     document["weights"].append(ENTRY)
     manifest.write_text(json.dumps(document))
-
-
-def insert(path: Path, anchor: str, text: str, *, before: bool = False) -> None:
-    old = path.read_text()
-    assert old.count(anchor) == 1, f"{path}: {anchor!r}"
-    path.write_text(old.replace(anchor, text + anchor if before else anchor + text))
 
 
 def draw(path: Path) -> Path:
@@ -169,7 +145,7 @@ def test_the_library_aligns_and_scales_as_the_records_say(copy: Copy, tmp_path: 
     out = tmp_path / "results.pt"
     for model, mixture in (("same", SAME), ("turned", TURNED)):
         networks = (copy.weights / f"{model}.safetensors", copy.weights / DETECTOR_FILE)
-        ran = copy.python(ADDED / "pipeline.py", copy.picture, *networks, out)
+        ran = python(copy.root, ADDED / "pipeline.py", copy.picture, *networks, out)
         assert ran.returncode == 0, ran.stderr
         found = torch.load(out)
         assert found["label"] == "Echo"
@@ -204,7 +180,7 @@ def test_aligned_crops_go_through_the_added_restorer(copy: Copy, tmp_path: Path)
 
 def test_what_is_refused_names_what_there_is(copy: Copy) -> None:
     command = ("-m", "gpen_arch", "restore", copy.picture, "-o", "x.png", "--offline")
-    wrong = copy.python(*command, "--model", copy.weights / DETECTOR_FILE)
+    wrong = python(copy.root, *command, "--model", copy.weights / DETECTOR_FILE)
     assert wrong.returncode == 2
     assert "GPEN generator" in wrong.stderr
     assert "Echo" in wrong.stderr

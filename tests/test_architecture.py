@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from .copies import ROOT, copy_repository
 from .structure import FOREIGN, RULES, House, written_imports
 
-ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "gpen_arch"
 
 PATHS = sorted(CORE.rglob("*.py"))
@@ -83,7 +82,7 @@ def test_the_house_keeps_its_rule(rule: str) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(fault: str, tmp_path: Path) -> None:
     rule, name, text = FAULTS[fault]
-    copy_of_the_house(tmp_path)
+    copy_repository(tmp_path)
     before = RULES[rule](House(tmp_path))
     for path in [tmp_path / name.format(number) for number in range(8 if "{}" in name else 1)]:
         path.parent.mkdir(exist_ok=True)
@@ -92,20 +91,13 @@ def test_a_planted_fault_is_found(fault: str, tmp_path: Path) -> None:
 
 
 def test_the_figures_are_printed_with_what_is_wrong(tmp_path: Path) -> None:
-    copy_of_the_house(tmp_path)
+    copy_repository(tmp_path)
     script = [sys.executable, ROOT / "tests" / "structure.py"]
     (tmp_path / "gpen_arch/ops/extra.py").write_text("from ..faces import types\n")
     result = subprocess.run([*script, tmp_path], capture_output=True, text=True)
     assert result.returncode == 1
     assert "arrows that climb: " in result.stdout
     assert "gpen_arch.ops.extra:1 imports gpen_arch.faces.types" in result.stdout
-
-
-def copy_of_the_house(to: Path) -> None:
-    """Copy what is shipped as Python."""
-    for name in ("gpen_arch", "nodes"):
-        shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "web"))
-    shutil.copy(ROOT / "__init__.py", to)
 
 
 def absolute_imports(path: Path) -> Iterator[tuple[str, int]]:
