@@ -19,6 +19,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gpen_arch.networks import Architecture, with_role
+
 from .copies import ROOT, copy_repository, insert, python
 from .host.server import PACK, Graph, Server, read_picture
 from .structure import RULES, House
@@ -184,6 +186,11 @@ def test_what_is_refused_names_what_there_is(copy: Copy) -> None:
     assert wrong.returncode == 2
     assert "GPEN generator" in wrong.stderr
     assert "Echo" in wrong.stderr
+
+
+@pytest.mark.parametrize("record", [*with_role("restorer"), *with_role("upscaler")])
+def test_networks_that_are_prepared_are_known_by_their_class(record: Architecture) -> None:
+    assert record.kind is not None
 
 
 @pytest.fixture(scope="module")
