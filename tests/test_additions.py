@@ -61,8 +61,8 @@ class Copy:
     def restore(self, out: Path, model: str, *options: object) -> Tensor:
         """Return the picture (H, W, 3) that ``gpen restore`` makes."""
         command = ["-m", "gpen_arch", "restore", self.picture, "-o", out, "--offline", "--quiet"]
-        networks = ["--model", self.weights / model, "--detector", self.weights / DETECTOR_FILE]
-        result = python(self.root, *command, *networks, "--device", "cpu", *options)
+        networks = ["--model", self.weights / model, "--device", "cpu"]
+        result = python(self.root, *command, *networks, *options)
         assert result.returncode == 0, result.stderr
         return read_picture(out.read_bytes())
 
@@ -162,7 +162,8 @@ def test_the_library_aligns_and_scales_as_the_records_say(copy: Copy, tmp_path: 
 
 def test_the_command_line_takes_both(copy: Copy, tmp_path: Path) -> None:
     picture = original(copy)
-    plain = ("--background", "none", "--dtype", "fp32")
+    detector = ("--detector", copy.weights / DETECTOR_FILE)
+    plain = (*detector, "--background", "none", "--dtype", "fp32")
     same = copy.restore(tmp_path / "same.png", "same.safetensors", *plain)
     assert levels_apart(same, picture) == 0
     pairs = ("--save-faces", tmp_path / "faces")
