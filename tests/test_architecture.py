@@ -1,4 +1,4 @@
-"""The arrows of the house: who may import whom, read from the code's own imports."""
+"""The rules of the house, read from the code's own imports; ``structure`` has the floors."""
 
 from __future__ import annotations
 
@@ -10,88 +10,98 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from .copies import ROOT, copy_repository
+from .structure import FOREIGN, RULES, House, written_imports
+
 CORE = ROOT / "gpen_arch"
 
-# A room of the core, and the rooms that it must not reach, directly or not.
-FORBIDDEN = {
-    "ops": {"*"},
-    "networks": {"loading", "faces", "pipeline", "restoration", "upscaling", "training", "weights"},
-    "faces": {"networks", "pipeline", "restoration", "upscaling", "training", "commands"},
-    "images": {"networks", "faces", "pipeline", "training", "commands"},
-    "weights": {"networks", "faces", "pipeline", "training"},
-    "loading": {"faces", "pipeline", "restoration", "upscaling", "training", "commands"},
-    "inference": {"faces", "pipeline", "restoration", "upscaling", "training", "commands"},
-    "restoration": {"pipeline", "training", "commands", "weights"},
-    "upscaling": {"pipeline", "faces", "training", "commands", "weights"},
-    "pipeline": {"training", "commands", "weights", "evaluation"},
-    "evaluation": {"commands", "benchmark"},
-    "training": {"commands", "benchmark", "pipeline"},
-}
-FOUNDATION = {"errors", "progress"}
 PATHS = sorted(CORE.rglob("*.py"))
 PACK = [*sorted((ROOT / "nodes").rglob("*.py")), ROOT / "__init__.py"]
 # ComfyUI's modules that only one file of ours may know.
-HOST_ONLY = {"comfy", "comfy_execution", "comfy_extras", "execution", "folder_paths", "server"}
+HOST_ONLY = FOREIGN - {"comfy_api", "gpen_arch", "nodes"}
+
+DOWN, CIRCLES, STRANGERS, LOOSE, LONG, LARGE = RULES
+AS_TYPE = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    {}\n"
+IN_FUNCTION = "def late() -> None:\n    {}\n"
+
+# What somebody might write one day: the rule that it breaks, the file, and what is added to it.
+FAULTS = {
+    "a room of a higher floor": (DOWN, "gpen_arch/ops/nms.py", "from ..faces import types"),
+    "a room of the same floor": (DOWN, "gpen_arch/faces/types.py", "from ..inference import half"),
+    "a type of a higher floor": (
+        DOWN,
+        "gpen_arch/faces/types.py",
+        AS_TYPE.format("from ..portrait.pipeline import PortraitResult"),
+    ),
+    "a higher floor inside a function": (
+        DOWN,
+        "gpen_arch/weights/locate.py",
+        IN_FUNCTION.format("from ..loading import load_gpen"),
+    ),
+    "a higher floor by its full name": (
+        DOWN,
+        "gpen_arch/networks/gpen.py",
+        "import gpen_arch.training.losses",
+    ),
+    "the package's own shop window": (DOWN, "gpen_arch/images/pixels.py", "from .. import Face"),
+    "the nodes use a command": (DOWN, "nodes/paste.py", "from ..gpen_arch.commands import models"),
+    "a room without a floor": (DOWN, "gpen_arch/attic/__init__.py", "BOX = 1"),
+    "two files of a room": (
+        CIRCLES,
+        "gpen_arch/faces/types.py",
+        IN_FUNCTION.format("from .masks import box_mask"),
+    ),
+    "two files of a room by type": (
+        CIRCLES,
+        "gpen_arch/faces/types.py",
+        AS_TYPE.format("from .selection import Order"),
+    ),
+    "a file and its own package": (CIRCLES, "gpen_arch/faces/masks.py", "from . import Face"),
+    "a node in the core": (
+        STRANGERS,
+        "gpen_arch/commands/restore.py",
+        IN_FUNCTION.format("from ...nodes import tensors"),
+    ),
+    "the host in the core": (STRANGERS, "gpen_arch/device/memory.py", "import comfy.utils"),
+    "the core's installed name": (
+        STRANGERS,
+        "gpen_arch/faces/gates.py",
+        "from gpen_arch.errors import GpenError",
+    ),
+    "files lying about": (LOOSE, "gpen_arch/{}.py", ""),
+    "a long file": (LONG, "nodes/tensors.py", "x = 1\n" * 300),
+    "a room that swallows the house": (LARGE, "gpen_arch/faces/more.py", "x = 1\n" * 2000),
+}
 
 
-def relative_imports(path: Path) -> Iterator[tuple[str, int]]:
-    """Modules of this repository that a file imports at run time: dotted name from its root."""
-    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in _run_time_nodes(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) - node.level + 1]
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            for name in names:
-                yield ".".join((*base, name)), node.lineno
+@pytest.mark.parametrize("rule", RULES)
+def test_the_house_keeps_its_rule(rule: str) -> None:
+    assert RULES[rule](House(ROOT)) == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(fault: str, tmp_path: Path) -> None:
+    rule, name, text = FAULTS[fault]
+    copy_repository(tmp_path)
+    before = RULES[rule](House(tmp_path))
+    for path in [tmp_path / name.format(number) for number in range(8 if "{}" in name else 1)]:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text((path.read_text() if path.exists() else "") + "\n" + text + "\n")
+    assert set(RULES[rule](House(tmp_path))) - set(before)
+
+
+def test_the_figures_are_printed_with_what_is_wrong(tmp_path: Path) -> None:
+    copy_repository(tmp_path)
+    script = [sys.executable, ROOT / "tests" / "structure.py"]
+    (tmp_path / "gpen_arch/ops/extra.py").write_text("from ..faces import types\n")
+    result = subprocess.run([*script, tmp_path], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "arrows that climb: " in result.stdout
+    assert "gpen_arch.ops.extra:1 imports gpen_arch.faces.types" in result.stdout
 
 
 def absolute_imports(path: Path) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node.lineno
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            yield node.module, node.lineno
-
-
-def _run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those that only a type checker sees."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        yield node
-        yield from _run_time_nodes(node)
-
-
-@pytest.mark.parametrize("room", sorted(FORBIDDEN))
-def test_a_room_imports_only_what_it_may(room: str) -> None:
-    paths = [p for p in PATHS if p.relative_to(CORE).with_suffix("").parts[0] == room]
-    assert paths, f"no such room: {room}"
-    for path in paths:
-        for name, line in relative_imports(path):
-            parts = name.split(".")
-            if parts[0] != "gpen_arch" or len(parts) < 2:
-                continue
-            target = parts[1]
-            if target == room or (target in FOUNDATION and room != "ops"):
-                continue
-            if room == "faces" and path.stem == "quality" and target == "networks":
-                continue
-            forbidden = FORBIDDEN[room]
-            assert "*" not in forbidden, f"{path}:{line} imports {name}"
-            assert target not in forbidden, f"{path}:{line} imports {name}"
-
-
-def test_the_core_knows_neither_its_doors_nor_its_own_name() -> None:
-    """Inside a host the package has another name, so it refers to itself by dots only."""
-    for path in PATHS:
-        for name, line in relative_imports(path):
-            assert name.split(".")[0] == "gpen_arch", f"{path}:{line} leaves the core for {name}"
-        for name, line in absolute_imports(path):
-            first = name.split(".")[0]
-            banned = {"gpen_arch", "nodes", "comfy", "comfy_api", "comfy_execution", "folder_paths"}
-            assert first not in banned, f"{path}:{line} imports {name}"
+    return ((name, line) for name, _, level, line in written_imports(path) if not level)
 
 
 @pytest.mark.parametrize("path", PACK, ids=lambda path: path.name)

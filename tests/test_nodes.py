@@ -239,6 +239,14 @@ def test_detectors_keep_to_their_memory_figure(pack: ModuleType) -> None:
         assert measured <= figure <= 1.5 * measured
 
 
+def test_parsers_keep_to_their_memory_figure(pack: ModuleType) -> None:
+    networks = part(pack, "gpen_arch.networks")
+    (record,) = networks.with_role("parser")
+    network = record.build(networks.Shapes({}, "ParseNet")).eval()
+    measured = peak_bytes(network, torch.rand(1, 3, 128, 128))
+    assert measured <= record.activation_bytes(network, (1, 128, 128), 4) <= 1.5 * measured
+
+
 def test_batches_fit_what_is_free(pack: ModuleType) -> None:
     memory, networks = part(pack, "nodes.memory"), part(pack, "gpen_arch.networks")
     config = networks.GPENConfig(64, 32, n_mlp=2, channel_multiplier=1, narrow=0.125)

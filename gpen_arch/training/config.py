@@ -165,6 +165,11 @@ class LossOptions:
     def needs_discriminator(self) -> bool:
         return self.adversarial_weight > 0 or self.feature_weight > 0
 
+    def weight_of(self, name: str) -> float:
+        """Return the weight of a loss by its name."""
+        weight: float = getattr(self, f"{name}_weight")
+        return weight
+
 
 @dataclass(frozen=True)
 class OptimiserOptions:

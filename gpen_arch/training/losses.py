@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 
 import torch
@@ -47,6 +47,13 @@ def gradient_loss(restored: Tensor, truth: Tensor) -> Tensor:
     """Mean L1 between horizontal and vertical differences of neighbours in two (B, 3, S, S)."""
     error = restored - truth
     return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+
+
+PICTURE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "frequency": frequency_loss,
+    "gradient": gradient_loss,
+}
+"""Of (restored, truth), by the name that ``LossOptions`` weighs them by: ``NAME_weight``."""
 
 
 def discriminator_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:

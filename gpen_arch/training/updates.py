@@ -127,12 +127,9 @@ class Updates:
         if options.pixel_weight:
             value = losses.pixel_loss(options.pixel, restored, truth)
             found["pixel"] = (options.pixel_weight, value)
-        if options.frequency_weight:
-            value = losses.frequency_loss(restored, truth)
-            found["frequency"] = (options.frequency_weight, value)
-        if options.gradient_weight:
-            value = losses.gradient_loss(restored, truth)
-            found["gradient"] = (options.gradient_weight, value)
+        for name, function in losses.PICTURE_LOSSES.items():
+            if weight := options.weight_of(name):
+                found[name] = (weight, function(restored, truth))
         rng = generator_for(self.config.run.seed, self.state.step, 0, Stream.LOSSES)
         for name, (weight, function) in self.extra.items():
             with self.accelerator.autocast():
