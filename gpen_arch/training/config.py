@@ -47,7 +47,9 @@ class ModelOptions:
         injection: first value of the factors on the encoder's features, from scratch only
             (published: 0, for a pretrained prior; 1 learns faster without one).
         stddev_group: pictures that share the discriminator's minibatch statistic, a process.
-        start: a GPEN checkpoint to go on from.
+            GPEN's own takes the whole batch, which is the same up to 4; groups make processes equal
+            one with a larger batch.
+        start: a GPEN checkpoint to go on from; of a trainer's, the averaged weights.
         start_discriminator: its discriminator.
         prior: a StyleGAN2 checkpoint whose synthesis network becomes the decoder.
         freeze: parts that do not learn.
@@ -181,6 +183,8 @@ class OptimiserOptions:
         decay: ``cosine`` and ``linear`` reach 0 at the last step.
         clip: largest gradient norm; 0 does not clip.
         accumulate: micro-batches a step.
+        ema_decay: of the averaged weights, a step; it grows to that from a plain mean, also where
+            a run starts from a checkpoint.
     """
 
     encoder_lr: Weight = 2e-3
