@@ -19,7 +19,7 @@ def draw_faces(pixels: Tensor, faces: FaceSet) -> Tensor:
     return torch.stack(drawn)
 
 
-def box_mask(faces: FaceSet) -> Tensor:
+def filled_boxes(faces: FaceSet) -> Tensor:
     """(B, H, W): 1 inside the boxes of faces, else 0."""
     height, width = faces.image_size
     mask = torch.zeros((faces.frames, height, width))

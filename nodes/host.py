@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..gpen_arch.device.choice import resolve_dtype
 from ..gpen_arch.progress import ProgressCallback
-from .tensors import write_image
+from .tensors import image_of
 
 MODEL_FOLDERS = ("gpen", "facerestore_models", "facedetection", "upscale_models")
 WEIGHT_SUFFIXES = frozenset({".pth", ".pt", ".safetensors"})
@@ -186,7 +186,7 @@ def _free_bytes(device: torch.device) -> int:
 
 def finish(pixels: Tensor, alpha: Tensor | None = None) -> Tensor:
     """An IMAGE on the device, and of the dtype, that ComfyUI passes between nodes."""
-    return write_image(
+    return image_of(
         pixels, alpha, device=management.intermediate_device(), dtype=intermediate_dtype()
     )
 
@@ -235,14 +235,3 @@ def progress_bar() -> ProgressCallback:
         bar.update_absolute(done, max(total, 1))
 
     return report
-
-
-def part_of(report: ProgressCallback, start: float, stop: float) -> ProgressCallback:
-    """A callback for one part of some work: its progress fills ``start`` to ``stop`` (0..1)."""
-    steps = 1000
-
-    def report_part(done: int, total: int) -> None:
-        share = done / total if total else 1.0
-        report(round((start + (stop - start) * share) * steps), steps)
-
-    return report_part

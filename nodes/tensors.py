@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor
 from ..gpen_arch.errors import InvalidImageError
 
 NO_MASK_SIDE = 64  # Load Image gives 64x64 zeros where a picture has no alpha channel
-CHUNK_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Picture:
         return len(self.pixels)
 
 
-def read_image(image: Tensor, name: str = "image") -> Picture:
+def picture_of(image: Tensor, name: str = "image") -> Picture:
     """Take an IMAGE (B, H, W, C) apart: 1 channel is gray, 3 are RGB, the 4th is alpha.
 
     Raises:
@@ -58,7 +56,7 @@ def read_image(image: Tensor, name: str = "image") -> Picture:
     return Picture(colour.expand(-1, 3, -1, -1), alpha)
 
 
-def write_image(
+def image_of(
     pixels: Tensor,
     alpha: Tensor | None = None,
     *,
@@ -72,7 +70,7 @@ def write_image(
     return image.to(device=device, dtype=dtype).contiguous()
 
 
-def read_mask(
+def mask_for(
     mask: Tensor | None, frames: int, size: tuple[int, int], name: str = "mask"
 ) -> Tensor | None:
     """A MASK as (B, H, W), float32, of the picture's own size and number of frames; or None.
@@ -108,10 +106,3 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(
         mask[:, None], size, mode="bilinear", align_corners=False, antialias=shrinks
     )[:, 0]
-
-
-def frame_chunks(frames: int, bytes_a_frame: int, budget: int = CHUNK_BYTES) -> Iterator[slice]:
-    """Cut a batch of frames (a video) into pieces whose work fits ``budget``; at least one each."""
-    step = max(1, budget // max(bytes_a_frame, 1))
-    for start in range(0, frames, step):
-        yield slice(start, min(start + step, frames))

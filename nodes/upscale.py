@@ -107,7 +107,7 @@ class BackgroundUpscale(io.ComfyNode):
         if_missing: str,
         upscale_model: Any = None,
     ) -> io.NodeOutput:
-        picture = tensors.read_image(image)
+        picture = tensors.picture_of(image)
         with upscaler_in_use(model, dtype, if_missing, upscale_model, tile) as upscaler:
             if upscaler is None:
                 pixels = resize_lanczos(picture.pixels, SCALE)
