@@ -16,7 +16,7 @@ from ..benchmark.report import as_data, machine, table
 from ..benchmark.scaling import SWEEPS, Limits, plot
 from ..device.choice import resolve_device, resolve_dtype
 from ..faces import load_detector
-from ..images.atomic import write_bytes_atomically
+from ..files.atomic import write_bytes_atomically
 
 NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 

@@ -2,10 +2,6 @@
 
 import json
 import re
-import secrets
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image as PilImage
 
 from ..degradation.recipe import Recipe, degrade_pair, generator_for
-from ..errors import DatasetError, InvalidImageError, OutputError
+from ..errors import DatasetError, InvalidImageError
+from ..files.atomic import new_folder
 from ..progress import ProgressCallback, ignore_progress
 from .dataset import fit_face
 from .sources import FaceSource, SkippedFile
@@ -68,7 +65,9 @@ def write_pairs(
     pairs: list[WrittenPair] = []
     skipped = list(source.skipped)
     taken: set[str] = set()
-    with _new_folder(folder) as work:
+    with new_folder(folder) as work:
+        (work / "hq").mkdir()
+        (work / "lq").mkdir()
         on_progress(0, len(source))
         for index in range(len(source)):
             try:
@@ -127,27 +126,3 @@ def _file_name(name: str, taken: set[str]) -> str:
 
 def _write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
     PilImage.fromarray(pixels).save(path, compress_level=3)
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill beside ``folder``, which it becomes when all went well."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(
-            f"Expected a new or empty folder; found {folder}, which is in use. Name another one."
-        )
-    work = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.tmp")
-    try:
-        (work / "hq").mkdir(parents=True)
-        (work / "lq").mkdir()
-        yield work
-        if folder.exists():
-            folder.rmdir()
-        work.rename(folder)
-    except OSError as error:
-        raise OutputError(
-            f"Expected to write pairs to {folder}; found: {error}. Nothing was left behind. Check "
-            "the folder's permissions and the free space."
-        ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

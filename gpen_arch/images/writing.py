@@ -16,7 +16,7 @@ from torch import Tensor
 from ..checks import all_finite, tensor_fault
 from ..device.memory import is_out_of_memory, naming_shortage
 from ..errors import InvalidImageError, InvalidOptionError, OutputError
-from .atomic import write_bytes_atomically
+from ..files.atomic import write_bytes_atomically
 from .encoding import encode_png16, encode_tiff
 from .metadata import BROKEN_EXIF, exif_for_size
 from .pillow import BROKEN_PICTURE
