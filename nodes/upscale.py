@@ -13,7 +13,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.errors import InvalidOptionError
-from ..gpen_arch.portrait.upscaling import Upscaler, resize_lanczos, upscale_image
+from ..gpen_arch.portrait.resizing import resize_lanczos
+from ..gpen_arch.portrait.upscaling import Upscaler, upscale_image
 from . import host, loaders, tensors, weights
 from .sockets import check_choices, declare
 

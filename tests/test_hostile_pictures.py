@@ -313,7 +313,8 @@ SHORT_OF_MEMORY = """
 import resource, sys, torch
 from gpen_arch.errors import InsufficientMemoryError
 from gpen_arch.images import read_image, write_image
-from gpen_arch.portrait.upscaling import Upscaler, resize_lanczos, upscale_image
+from gpen_arch.portrait.resizing import resize_lanczos
+from gpen_arch.portrait.upscaling import Upscaler, upscale_image
 from gpen_arch.portrait.pipeline import PortraitPipeline
 from gpen_arch.portrait.restoration import FaceRestorer
 picture = torch.rand(1, 3, 2000, 2000)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..checks import all_finite, tensor_fault
+from ..checks import require_pictures
 from ..device.memory import is_out_of_memory, naming_shortage
-from ..errors import InvalidImageError, InvalidOptionError, OutputError
+from ..errors import InvalidOptionError, OutputError
 from ..files.atomic import write_bytes_atomically
 from .encoding import encode_png16, encode_tiff
 from .metadata import BROKEN_EXIF, exif_for_size
@@ -75,7 +75,7 @@ def write_image(
     kind = _format_of(target)
     if not 1 <= quality <= 100:
         raise InvalidOptionError(f"{target}: quality: expected 1 to 100, found {quality}")
-    _check(pixels, f"{target}: expected pixels", (3, None, None))
+    require_pictures(pixels, f"{target}: pixels", (3, "H", "W"))
     height, width = pixels.shape[1:]
     if max(height, width) > _LONGEST_SIDE.get(kind, max(height, width)):
         raise OutputError(
@@ -86,7 +86,7 @@ def write_image(
         if alpha is None and like is not None and like.alpha is not None:
             alpha = _resize(like.alpha, height, width)
         if alpha is not None:
-            _check(alpha, f"{target}: expected alpha", (height, width))
+            require_pictures(alpha, f"{target}: alpha", (height, width))
         if alpha is not None and kind == "JPEG":
             logger.warning("%s: JPEG has no transparency; the picture is laid on white", target)
         data = _encode(pixels, alpha, kind, like, quality, target)
@@ -101,28 +101,6 @@ def _format_of(path: Path) -> str:
             f"{path.suffix or 'no suffix'!r}. Choose one of them."
         )
     return kind
-
-
-def _check(tensor: Tensor, expected: str, shape: tuple[int | None, ...]) -> None:
-    wanted = "x".join("any" if size is None else str(size) for size in shape)
-    expected = f"{expected} of shape {wanted} in floating point 0..1"
-    fault = tensor_fault(tensor)
-    if fault is not None:
-        raise InvalidImageError(f"{expected}, found {fault}.")
-    fits = tensor.ndim == len(shape) and all(
-        size >= 1 and wanted in (None, size)
-        for size, wanted in zip(tensor.shape, shape, strict=True)
-    )
-    if not fits:
-        raise InvalidImageError(
-            f"{expected}, found {tuple(tensor.shape)}. Give one picture, channels first."
-        )
-    if not all_finite(tensor):
-        broken = int((~torch.isfinite(tensor)).sum())
-        raise InvalidImageError(
-            f"{expected}, found {broken} values that are NaN or infinite. "
-            "If the network ran in fp16, try bf16 or fp32."
-        )
 
 
 def _resize(alpha: Tensor, height: int, width: int) -> Tensor:
