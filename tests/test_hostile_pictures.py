@@ -426,7 +426,7 @@ def test_errors_name_their_file_once(tmp_path: Path):
         lambda: read_image(tmp_path / "secret.jpg"),
         lambda: read_image(tmp_path / "none" / "secret.jpg", max_pixels=5),
         lambda: write_image(tmp_path / "secret.jpg", torch.zeros(1)),
-        lambda: write_image(tmp_path / "secret.jpg", torch.zeros(3, 2, 2), quality=0),
+        lambda: write_image(tmp_path / "secret.jpg", torch.zeros(3, 1, 65501)),
     ):
         with pytest.raises(GpenError) as caught:
             call()

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image as PilImage
 
 from ..degradation.recipe import Recipe, degrade_pair, generator_for
 from ..errors import DatasetError, InvalidImageError
 from ..files.atomic import new_folder
+from ..images import to_levels
 from ..progress import ProgressCallback, ignore_progress
 from .dataset import fit_face
 from .sources import FaceSource, SkippedFile
@@ -110,7 +112,7 @@ def _degraded(
 
 
 def _to_bytes(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    return np.rint(image * 255).clip(0, 255).astype(np.uint8)
+    return to_levels(torch.from_numpy(image)).numpy()
 
 
 def _file_name(name: str, taken: set[str]) -> str:

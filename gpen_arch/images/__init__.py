@@ -1,5 +1,6 @@
 """Picture files in and out: the only place that knows file formats, 8 and 16 bit."""
 
+from .levels import round_to_levels, to_levels
 from .listing import READABLE_SUFFIXES, FoundImages, find_images, images_below, list_images
 from .opening import MAX_PIXELS
 from .reading import LoadedImage, read_image, read_levels
@@ -16,5 +17,7 @@ __all__ = [
     "list_images",
     "read_image",
     "read_levels",
+    "round_to_levels",
+    "to_levels",
     "write_image",
 ]

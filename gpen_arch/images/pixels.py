@@ -67,7 +67,7 @@ def to_tensors(raster: Raster, orientation: int) -> tuple[Tensor, Tensor | None]
     return whole[:3], whole[3] if raster.channels == 4 else None
 
 
-def to_levels(raster: Raster, orientation: int) -> NDArray[np.uint8]:
+def raster_levels(raster: Raster, orientation: int) -> NDArray[np.uint8]:
     """Upright 8-bit RGB (H, W, 3); of 16 bits the upper 8, and no alpha."""
     height, width = raster.height, raster.width
     size = (width, height) if orientation in _TURNED else (height, width)

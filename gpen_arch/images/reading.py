@@ -22,8 +22,8 @@ from .pixels import (
     READABLE_MODES,
     Raster,
     decode_with_opencv,
+    raster_levels,
     raster_of_pillow,
-    to_levels,
     to_tensors,
 )
 from .png import PngExtras, split_png
@@ -101,7 +101,7 @@ def read_levels(file: Path | bytes, name: str) -> NDArray[np.uint8]:
             with logging_warnings(name):
                 raster = raster or raster_of_pillow(image, _profile(image, extras), name)
                 orientation = _orientation(image, kind)
-            return to_levels(raster, orientation)
+            return raster_levels(raster, orientation)
 
 
 def _read(data: bytes, kind: FileKind, name: str, max_pixels: float) -> LoadedImage:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..checks import require_pictures
 from ..device.memory import is_out_of_memory, naming_shortage
-from ..errors import InvalidOptionError, OutputError
+from ..errors import OutputError
 from ..files.atomic import write_bytes_atomically
 from .encoding import encode_png16, encode_tiff
 from .metadata import BROKEN_EXIF, exif_for_size
@@ -40,6 +40,7 @@ WRITABLE_SUFFIXES = frozenset(_FORMATS)
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 _LONGEST_JPEG_EXIF = 65533
 _LONGEST_JPEG_PROFILE = 255 * 65519  # in numbered segments (ICC.1, annex B)
+_QUALITY = 95  # of JPEG and WebP
 _BAND_ROWS = 64
 
 
@@ -47,9 +48,7 @@ def write_image(
     path: str | Path,
     pixels: Tensor,
     *,
-    alpha: Tensor | None = None,
     like: LoadedImage | None = None,
-    quality: int = 95,
 ) -> None:
     """Write a picture as PNG, JPEG, WebP or TIFF, by the path's suffix.
 
@@ -59,22 +58,17 @@ def write_image(
     Args:
         path: where to write; an existing file is replaced.
         pixels: ``(3, H, W)`` floating point RGB, 0..1, on any device.
-        alpha: ``(H, W)``, 0..1; by default that of ``like``, resized bilinearly to the picture.
         like: the picture that this one was made from. Its colour profile, EXIF, XMP, texts and
-            alpha are kept, and its 16 bits, where the format has a place for them; what it has
-            none for is named in a warning.
-        quality: of JPEG and WebP, 1..100.
+            alpha (resized bilinearly) are kept, and its 16 bits, where the format has a place for
+            them; what it has none for is named in a warning.
 
     Raises:
         InvalidImageError: wrong shape or type, or values that are not finite.
-        InvalidOptionError: ``quality`` out of range.
         OutputError: an unknown suffix, a picture too large for the format, or a failed write.
         InsufficientMemoryError: the machine has too little memory to encode it.
     """
     target = Path(path)
     kind = _format_of(target)
-    if not 1 <= quality <= 100:
-        raise InvalidOptionError(f"{target}: quality: expected 1 to 100, found {quality}")
     require_pictures(pixels, f"{target}: pixels", (3, "H", "W"))
     height, width = pixels.shape[1:]
     if max(height, width) > _LONGEST_SIDE.get(kind, max(height, width)):
@@ -83,13 +77,13 @@ def write_image(
             f"{width}x{height}. Write a .png or .tiff instead."
         )
     with naming_shortage(f"encoding {target}"):
-        if alpha is None and like is not None and like.alpha is not None:
-            alpha = _resize(like.alpha, height, width)
+        alpha = None if like is None else like.alpha
         if alpha is not None:
-            require_pictures(alpha, f"{target}: alpha", (height, width))
+            require_pictures(alpha, f"{target}: alpha", ("H", "W"))
+            alpha = _resize(alpha, height, width)
         if alpha is not None and kind == "JPEG":
             logger.warning("%s: JPEG has no transparency; the picture is laid on white", target)
-        data = _encode(pixels, alpha, kind, like, quality, target)
+        data = _encode(pixels, alpha, kind, like, target)
     write_bytes_atomically(target, data)
 
 
@@ -114,7 +108,6 @@ def _encode(
     alpha: Tensor | None,
     kind: str,
     like: LoadedImage | None,
-    quality: int,
     path: Path,
 ) -> bytes:
     deep = like is not None and like.bit_depth == 16 and kind in ("PNG", "TIFF")
@@ -127,7 +120,7 @@ def _encode(
             plain = encode_png16(array) if deep else _encode_with_pillow(array, kind, {})
             extras = PngExtras(carried.icc_profile, carried.text, carried.xmp)
             return add_extras(plain, extras, carried.exif_bytes)
-        return _encode_with_pillow(array, kind, _options(carried, kind, quality, path))
+        return _encode_with_pillow(array, kind, _options(carried, kind, path))
     except BROKEN_PICTURE as error:
         if is_out_of_memory(error):
             raise
@@ -201,10 +194,10 @@ def _exif_for(
         return None
 
 
-def _options(carried: _Carried, kind: str, quality: int, path: Path) -> dict[str, object]:
+def _options(carried: _Carried, kind: str, path: Path) -> dict[str, object]:
     """Pillow's options for JPEG and WebP; without the keys that have no value."""
     options: dict[str, object | None] = {
-        "quality": quality,
+        "quality": _QUALITY,
         "icc_profile": carried.icc_profile,
         "exif": carried.exif_bytes,
     }

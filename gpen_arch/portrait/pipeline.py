@@ -23,6 +23,7 @@ from ..faces import (
 )
 from ..faces.detection import detect_unchecked
 from ..faces.types import LeftFace, RestoredFaces
+from ..images.levels import round_to_levels
 from ..progress import ProgressCallback
 from .report import RestorationReport, face_reports
 from .resizing import MAX_SCALE, resize_lanczos_unchecked
@@ -177,7 +178,7 @@ class PortraitPipeline:
         if not self.options.published_order or scale == 1:
             return images
         enlarged = F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
-        return _round_to_8_bits(enlarged)
+        return round_to_levels(enlarged)
 
     def _detect(self, images: Tensor, on_progress: ProgressCallback) -> FaceSet:
         return detect_unchecked(
@@ -225,15 +226,11 @@ class PortraitPipeline:
             background = upscale_unchecked(
                 images, self.upscaler, scale=scale, tile=self.options.tile, on_progress=on_progress
             )
-        return _round_to_8_bits(background) if self.options.published_order else background
+        return round_to_levels(background) if self.options.published_order else background
 
 
 def _of_stage(on_progress: StageCallback, stage: str) -> ProgressCallback:
     return lambda done, total: on_progress(stage, done, total)
-
-
-def _round_to_8_bits(images: Tensor) -> Tensor:
-    return (images * 255).round_() / 255
 
 
 class _Clock:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..data.dataset import FaceDataset
+from ..evaluation.metrics import psnr
+from ..images import round_to_levels, to_levels
 
 Criterion = Literal["psnr", "lpips"]
 
@@ -42,17 +44,6 @@ class ValidationResult:
         return values
 
 
-def to_unit_8bit(images: Tensor) -> Tensor:
-    """Pictures in -1..1 to 0..1, rounded to 8 bit as a file would hold them."""
-    return (images.float() * 0.5 + 0.5).clamp(0, 1).mul(255).round().div(255)
-
-
-def psnr_8bit(pictures: Tensor, truth: Tensor) -> Tensor:
-    """PSNR in dB of each of (B, 3, H, W) in 0..1; identical pictures count as 100 dB."""
-    error = (pictures - truth).square().mean(dim=(1, 2, 3))
-    return -10 * error.clamp_min(1e-10).log10()
-
-
 class Validator:
     """Restores the first ``count`` validation faces (0: all) and keeps their degraded copies.
 
@@ -74,8 +65,8 @@ class Validator:
         """All (degraded, truth), 8-bit, (N, 3, S, S), kept on the CPU."""
         if self._pairs is None:
             items = [self.faces.item(index, 0) for index in range(self.count)]
-            degraded = torch.stack([item["lq"] for item in items]).mul_(255).round_().byte()
-            truth = torch.stack([item["hq"] for item in items]).mul_(255).round_().byte()
+            degraded = torch.stack([to_levels(item["lq"]) for item in items])
+            truth = torch.stack([to_levels(item["hq"]) for item in items])
             self._pairs = degraded, truth
         return self._pairs
 
@@ -85,7 +76,7 @@ class Validator:
         degraded = self.pairs()[0][:count]
         batches = degraded.split(self.batch_size)
         results = [network(batch.to(device) / 127.5 - 1) for batch in batches]
-        return torch.cat([to_unit_8bit(result).cpu() for result in results])
+        return torch.cat([round_to_levels(result.float() * 0.5 + 0.5).cpu() for result in results])
 
     def __call__(self, network: nn.Module, device: torch.device) -> ValidationResult:
         """The mean scores of ``network`` (which takes and gives -1..1) on this set."""
@@ -94,8 +85,8 @@ class Validator:
         if self.lpips is not None and self._lpips_degraded is None:
             self._lpips_degraded = self._mean_lpips(self.lpips, degraded / 255, device)
         return ValidationResult(
-            float(psnr_8bit(restored, truth / 255).mean()),
-            float(psnr_8bit(degraded / 255, truth / 255).mean()),
+            float(psnr(restored, truth / 255).mean()),
+            float(psnr(degraded / 255, truth / 255).mean()),
             None if self.lpips is None else self._mean_lpips(self.lpips, restored, device),
             self._lpips_degraded,
         )
