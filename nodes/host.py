@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
+from einops import rearrange
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -208,8 +209,9 @@ def preview(image: Tensor, node: type[io.ComfyNode]) -> ui.PreviewImage:
     longest = max(shown.shape[1:3])
     if longest > PREVIEW_SIDE:
         factor = PREVIEW_SIDE / longest
-        shown = F.interpolate(shown.movedim(-1, 1), scale_factor=factor, mode="area")
-        shown = shown.movedim(1, -1)
+        pixels = rearrange(shown, "b h w c -> b c h w")
+        pixels = F.interpolate(pixels, scale_factor=factor, mode="area")
+        shown = rearrange(pixels, "b c h w -> b h w c")
     return ui.PreviewImage(shown, cls=node)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import pack, rearrange
 from torch import Tensor
 
 from ..gpen_arch.errors import InvalidImageError
@@ -51,7 +52,7 @@ def picture_of(image: Tensor, name: str = "image") -> Picture:
             "the node before gave an empty batch"
         )
     image = image.float() if image.is_floating_point() else image.float() / 255
-    colour = image[..., :3].movedim(-1, 1)
+    colour = rearrange(image[..., :3], "b h w c -> b c h w")
     alpha = image[..., 3] if image.shape[-1] == 4 else None
     return Picture(colour.expand(-1, 3, -1, -1), alpha)
 
@@ -64,9 +65,9 @@ def image_of(
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """An IMAGE (B, H, W, 3 or 4) from pixels (B, 3, H, W) and, where there is one, alpha."""
-    image = pixels.movedim(1, -1)
+    image = rearrange(pixels, "b c h w -> b h w c")
     if alpha is not None:
-        image = torch.cat((image, alpha.to(image)[..., None]), dim=-1)
+        image, _ = pack((image, alpha.to(image)), "b h w *")
     return image.to(device=device, dtype=dtype).contiguous()
 
 

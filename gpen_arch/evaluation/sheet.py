@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -77,5 +78,5 @@ def _row(trial: Trial, label: str) -> Tensor:
     strip = torch.cat([round_to_levels(each).cpu() for each in pictures if each is not None], dim=2)
     canvas = Image.new("RGB", (strip.shape[2], LABEL_HEIGHT), "white")
     ImageDraw.Draw(canvas).text((4, 3), label, fill="black")
-    title = torch.from_numpy(np.array(canvas)).permute(2, 0, 1).float() / 255
+    title = rearrange(torch.from_numpy(np.array(canvas)), "h w c -> c h w").float() / 255
     return torch.cat([title, strip], dim=1)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,9 +36,9 @@ def resize_lanczos_unchecked(images: Tensor, scale: int) -> Tensor:
     with naming_shortage(enlargement(images, scale)):
         result = torch.empty(len(images), 3, height, width)
         for frame, target in zip(images, result, strict=True):
-            source = frame.detach().float().cpu().permute(1, 2, 0).numpy()
+            source = rearrange(frame.detach().float().cpu(), "c h w -> h w c").numpy()
             resized = torch.from_numpy(_lanczos(source, (width, height)))
-            target.copy_(resized.permute(2, 0, 1)).clamp_(0, 1)
+            target.copy_(rearrange(resized, "h w c -> c h w")).clamp_(0, 1)
         return result.to(images.device)
 
 

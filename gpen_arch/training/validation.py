@@ -1,10 +1,10 @@
 """The quick figures that training watches: PSNR and LPIPS on a fixed, seeded validation set."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..data.dataset import FaceDataset
@@ -106,5 +106,4 @@ class Validator:
         """Rows of input | restored | truth: (3, count * S, 3 * S) in 0..1."""
         degraded, truth = (pictures[:count] / 255 for pictures in self.pairs())
         restored = self.restore(network, device, count)
-        rows: Sequence[Tensor] = torch.cat((degraded, restored, truth), dim=3).unbind()
-        return torch.cat(list(rows), dim=1)
+        return rearrange([degraded, restored, truth], "kind n c h w -> c (n h) (kind w)")
