@@ -2,35 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import InvalidImageError, InvalidOptionError
+from .errors import GpenError, InvalidImageError, InvalidOptionError
+
+Side = int | str
+"""Of a tensor: how long it must be, or a letter: ``N`` for any number, others for 1 or more."""
+
+PICTURES: tuple[Side, ...] = ("B", 3, "H", "W")
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def require_images(images: Tensor, name: str = "images") -> Tensor:
-    """Check a batch of pictures (B, 3, H, W), float, finite; return it.
+def require_pictures(x: Tensor, name: str = "images", shape: Sequence[Side] = PICTURES) -> Tensor:
+    """Check the shape of pictures, and that every value is a finite number; return them.
+
+    It looks at every pixel: public functions call it once on what they are given, and leave it out
+    of what they call themselves (the functions named ``..._unchecked``).
 
     Raises:
-        InvalidImageError: another type, shape or channel count, no pixels, NaN or infinity.
+        InvalidImageError: as :func:`require_shape` says, or NaN or infinity somewhere.
     """
-    expected = f"{name}: expected float RGB pictures (B, 3, H, W) in 0..1"
-    fault = tensor_fault(images)
+    require_shape(x, name, shape)
+    if not all_finite(x):
+        broken = int((~torch.isfinite(x.float())).sum())
+        raise InvalidImageError(
+            f"{_expected(name, shape)}, found {broken} values that are NaN or infinity; repair the "
+            "step before (if a network ran in fp16, try bf16 or fp32)"
+        )
+    return x
+
+
+def require_shape(
+    x: Tensor,
+    name: str,
+    shape: Sequence[Side],
+    *,
+    error: type[GpenError] = InvalidImageError,
+) -> Tensor:
+    """Check that ``x`` is a dense floating-point tensor of ``shape``; return it.
+
+    Its values are not looked at.
+
+    Raises:
+        InvalidImageError: another type, number of axes or length; or ``error`` in its place.
+
+    Example:
+        >>> require_shape(torch.rand(2, 3, 8, 6), "images", ("N", 3, "H", "W")).shape
+        torch.Size([2, 3, 8, 6])
+    """
+    fault = _fault(x) or _misfit(tuple(x.shape), tuple(shape))
     if fault is not None:
-        raise InvalidImageError(f"{expected}, found {fault}")
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise InvalidImageError(f"{expected}, found shape {tuple(images.shape)}")
-    if 0 in images.shape:
-        raise InvalidImageError(f"{expected}, found an empty tensor {tuple(images.shape)}")
-    if not all_finite(images):
-        raise InvalidImageError(f"{expected}, found NaN or infinity; repair the step before")
-    return images
+        raise error(f"{_expected(name, shape)}, found {fault}")
+    return x
 
 
-def tensor_fault(x: object) -> str | None:
+def _expected(name: str, shape: Sequence[Side]) -> str:
+    sides = ", ".join(map(str, shape))
+    return f"{name}: expected floating-point values in 0..1 of shape ({sides})"
+
+
+def _misfit(found: tuple[int, ...], shape: tuple[Side, ...]) -> str | None:
+    """What is wrong with a shape, in words; None if it fits."""
+    if len(found) != len(shape):
+        return f"shape {found}"
+    for length, wanted in zip(found, shape, strict=True):
+        if isinstance(wanted, int) and length != wanted:
+            return f"shape {found}"
+    if any(length < 1 and wanted != "N" for length, wanted in zip(found, shape, strict=True)):
+        return f"an empty tensor {found}"
+    return None
+
+
+def _fault(x: object) -> str | None:
     """Why ``x`` is no dense floating-point tensor with values, in words; None if it is one."""
     if not isinstance(x, Tensor):
         return f"{type(x).__name__}; give a torch tensor"
@@ -59,5 +107,9 @@ def require_whole(name: str, value: object, low: int, high: float = float("inf")
 
 
 def all_finite(x: Tensor) -> bool:
-    """Whether no value is NaN or infinite; without ``isfinite``'s several copies of a picture."""
-    return bool(torch.isfinite(torch.stack(x.aminmax())).all())  # both extremes are NaN if any is
+    """Whether no value is NaN or infinite; without ``isfinite``'s several copies of a picture.
+
+    As float32, in which all work is done: a double may be too large for it.
+    """
+    extremes = torch.stack(x.aminmax())  # both are NaN if any value is
+    return bool(torch.isfinite(extremes.float()).all())

@@ -11,3 +11,14 @@ Raising from the callback cancels the work; the exception reaches the caller unc
 
 def ignore_progress(done: int, total: int) -> None:
     """The callback for callers that do not care."""
+
+
+def part_of(report: ProgressCallback, start: float, stop: float) -> ProgressCallback:
+    """Return a callback for a part of some work, which fills ``start`` to ``stop`` of 0..1."""
+    steps = 1000
+
+    def report_part(done: int, total: int) -> None:
+        share = done / total if total else 1.0
+        report(round((start + (stop - start) * share) * steps), steps)
+
+    return report_part

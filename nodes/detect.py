@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..gpen_arch.faces import ORDERS, FaceSet, Order, detect_faces, select_faces
 from . import host, loaders, tensors, weights
-from .drawing import box_mask, draw_faces
+from .drawing import draw_faces, filled_boxes
 from .sockets import (
     BoundingBoxSocket,
     FaceDetectorSocket,
@@ -146,8 +146,8 @@ class DetectFaces(io.ComfyNode):
         detector: host.Hosted | None = None,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        picture = tensors.read_image(image)
-        inside = tensors.read_mask(mask, len(picture), picture.size)
+        picture = tensors.picture_of(image)
+        inside = tensors.mask_for(mask, len(picture), picture.size)
         hosted = default_detector() if detector is None else detector
         found = find_faces(picture, hosted, confidence, max_side, min_face_size)
         faces = select_faces(found, order=order, keep=max_faces or None, inside=inside)
@@ -157,7 +157,7 @@ class DetectFaces(io.ComfyNode):
             faces,
             bounding_boxes(faces),
             preview,
-            host.finish_mask(box_mask(faces)),
+            host.finish_mask(filled_boxes(faces)),
             len(faces),
             ui=host.preview(preview, cls),
         )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..gpen_arch.faces import Face, FaceSet
+from ..gpen_arch.images.levels import to_levels
 
 # RGB; neighbouring numbers get colours that differ.
 _COLOURS = ((255, 92, 92), (92, 200, 255), (120, 230, 110), (255, 190, 60), (220, 130, 255))
@@ -19,7 +21,7 @@ def draw_faces(pixels: Tensor, faces: FaceSet) -> Tensor:
     return torch.stack(drawn)
 
 
-def box_mask(faces: FaceSet) -> Tensor:
+def filled_boxes(faces: FaceSet) -> Tensor:
     """(B, H, W): 1 inside the boxes of faces, else 0."""
     height, width = faces.image_size
     mask = torch.zeros((faces.frames, height, width))
@@ -30,8 +32,8 @@ def box_mask(faces: FaceSet) -> Tensor:
 
 
 def _draw_frame(frame: Tensor, faces: tuple[Face, ...]) -> Tensor:
-    levels = (frame.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    canvas = np.ascontiguousarray(levels)
+    levels = rearrange(to_levels(frame), "c h w -> h w c")
+    canvas = np.ascontiguousarray(levels.cpu().numpy())
     width = max(1, round(max(canvas.shape[:2]) / 400))
     for number, face in enumerate(faces):
         colour = _COLOURS[number % len(_COLOURS)]
@@ -40,7 +42,7 @@ def _draw_frame(frame: Tensor, faces: tuple[Face, ...]) -> Tensor:
         for x, y in face.landmarks:
             cv2.circle(canvas, (round(x), round(y)), 2 * width, colour, -1, cv2.LINE_AA)
         _draw_label(canvas, f"{number}  {face.score:.2f}", (x1, y1), colour, width)
-    return torch.from_numpy(canvas).permute(2, 0, 1).float() / 255
+    return rearrange(torch.from_numpy(canvas), "h w c -> c h w").float() / 255
 
 
 def _draw_label(

@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
+from einops import rearrange
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..gpen_arch.device.choice import resolve_dtype
 from ..gpen_arch.progress import ProgressCallback
-from .tensors import write_image
+from .tensors import image_of
 
 MODEL_FOLDERS = ("gpen", "facerestore_models", "facedetection", "upscale_models")
 WEIGHT_SUFFIXES = frozenset({".pth", ".pt", ".safetensors"})
@@ -186,7 +187,7 @@ def _free_bytes(device: torch.device) -> int:
 
 def finish(pixels: Tensor, alpha: Tensor | None = None) -> Tensor:
     """An IMAGE on the device, and of the dtype, that ComfyUI passes between nodes."""
-    return write_image(
+    return image_of(
         pixels, alpha, device=management.intermediate_device(), dtype=intermediate_dtype()
     )
 
@@ -208,8 +209,9 @@ def preview(image: Tensor, node: type[io.ComfyNode]) -> ui.PreviewImage:
     longest = max(shown.shape[1:3])
     if longest > PREVIEW_SIDE:
         factor = PREVIEW_SIDE / longest
-        shown = F.interpolate(shown.movedim(-1, 1), scale_factor=factor, mode="area")
-        shown = shown.movedim(1, -1)
+        pixels = rearrange(shown, "b h w c -> b c h w")
+        pixels = F.interpolate(pixels, scale_factor=factor, mode="area")
+        shown = rearrange(pixels, "b c h w -> b h w c")
     return ui.PreviewImage(shown, cls=node)
 
 
@@ -235,14 +237,3 @@ def progress_bar() -> ProgressCallback:
         bar.update_absolute(done, max(total, 1))
 
     return report
-
-
-def part_of(report: ProgressCallback, start: float, stop: float) -> ProgressCallback:
-    """A callback for one part of some work: its progress fills ``start`` to ``stop`` (0..1)."""
-    steps = 1000
-
-    def report_part(done: int, total: int) -> None:
-        share = done / total if total else 1.0
-        report(round((start + (stop - start) * share) * steps), steps)
-
-    return report_part

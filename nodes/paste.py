@@ -12,6 +12,7 @@ from torch import Tensor
 from ..gpen_arch.device.transfer import Collector, upload
 from ..gpen_arch.faces import box_mask, paste_faces
 from ..gpen_arch.faces.types import RestoredFaces
+from ..gpen_arch.progress import ProgressCallback
 from . import frames, host, memory, tensors
 from .sockets import RestoredFacesSocket, declare, expect
 
@@ -90,9 +91,9 @@ class PasteBack(io.ComfyNode):
         opacity: float,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        picture = tensors.read_image(background, "background")
+        picture = tensors.picture_of(background, "background")
         restored = expect(restored_faces, RestoredFaces, "restored_faces", "Restore Faces")
-        limit = tensors.read_mask(mask, len(picture), picture.size)
+        limit = tensors.mask_for(mask, len(picture), picture.size)
         pixels, covered = paste(picture, restored, feather, opacity, limit)
         image = host.finish(pixels, picture.alpha)
         return io.NodeOutput(image, host.finish_mask(covered), ui=host.preview(image, cls))
@@ -107,19 +108,16 @@ def paste(
 ) -> tuple[Tensor, Tensor]:
     """Composite a piece of a long batch at a time: pixels (B, 3, H, W) and mask (B, H, W)."""
     height, width = picture.size
-    chunks = list(tensors.frame_chunks(len(picture), 12 * height * width))
-    report = host.progress_bar()
     mask = None if feather == PUBLISHED else box_mask(restored.aligned.shape[-1], feather=feather)
     pixels = Collector(torch.empty_like(picture.pixels))
     masks = Collector(pixels.target.new_empty((len(picture), height, width), dtype=torch.float32))
-    room = memory.frames_bytes(picture.pixels[chunks[0]], memory.PASTING_COPIES)
+    room = frames.piece_bytes(picture, memory.PASTING_COPIES)
     host.make_room(room)
     device = host.working_device(room)
-    for number, where in enumerate(chunks):
-        report(number, len(chunks))
-        part = picture.pixels[where]
+
+    def work(part: Tensor, where: slice, report: ProgressCallback) -> None:
         pasted, covered = paste_faces(
-            upload(part, device),
+            part,
             frames.restored_of(restored, where, device),
             mask=mask,
             opacity=opacity,
@@ -127,7 +125,8 @@ def paste(
         )
         pixels.add(pasted)
         masks.add(covered)
+
+    frames.in_pieces(picture, work, device=device, on_progress=host.progress_bar())
     pixels.finish()
     masks.finish()
-    report(len(chunks), len(chunks))
     return pixels.target, masks.target

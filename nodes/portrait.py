@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gpen_arch.device.transfer import upload
 from ..gpen_arch.portrait.pipeline import STAGES, PortraitOptions, PortraitPipeline, PortraitResult
-from ..gpen_arch.portrait.report import FaceReport
-from ..gpen_arch.progress import ProgressCallback
-from . import host, loaders, memory, tensors, upscale, weights
+from ..gpen_arch.progress import ProgressCallback, part_of
+from . import frames, host, loaders, memory, tensors, upscale, weights
 from .restore import automatic_batch, strength_input
 from .sockets import FaceDetectorSocket, GPENModelSocket, check_choices, declare, expect
 
@@ -138,7 +134,7 @@ class PortraitEnhance(io.ComfyNode):
         detector: host.Hosted | None = None,
         upscale_model: Any = None,
     ) -> io.NodeOutput:
-        picture = tensors.read_image(image)
+        picture = tensors.picture_of(image)
         gpen = gpen_model or loaders.open_gpen(model, dtype, if_missing)
         gpen = expect(gpen, host.Hosted, "gpen_model", "Load GPEN Model")
         finder = detector or loaders.open_detector(detector_name, if_missing)
@@ -172,27 +168,15 @@ class PortraitEnhance(io.ComfyNode):
 def enhance(picture: tensors.Picture, pipeline: PortraitPipeline) -> PortraitResult:
     """Run the pipeline on a piece of a long batch at a time."""
     scale, home = pipeline.options.scale, picture.pixels.device
-    chunks = _chunks(picture, scale)
+
+    def work(pixels: Tensor, where: slice, report: ProgressCallback) -> PortraitResult:
+        result = pipeline(pixels, on_progress=_stages(report))
+        return frames.moved(result, home)
+
+    device = host.working_device(frames.piece_bytes(picture, memory.PASTING_COPIES, scale))
     bar = host.progress_bar()
-    device = host.working_device(_frames_bytes(picture, scale))
-    results = []
-    for number, where in enumerate(chunks):
-        part = host.part_of(bar, number / len(chunks), (number + 1) / len(chunks))
-        result = pipeline(upload(picture.pixels[where], device), on_progress=_stages(part))
-        result = replace(result, images=result.images.to(home), mask=result.mask.to(home))
-        results.append((where, result))
-    return _join(results, len(picture))
-
-
-def _chunks(picture: tensors.Picture, scale: int) -> list[slice]:
-    height, width = picture.size
-    return list(tensors.frame_chunks(len(picture), 12 * height * width * scale**2))
-
-
-def _frames_bytes(picture: tensors.Picture, scale: int) -> int:
-    """What a piece of the batch takes, enlarged, on the device where it is worked on."""
-    piece = picture.pixels[_chunks(picture, scale)[0]]
-    return memory.frames_bytes(piece, memory.PASTING_COPIES, scale)
+    parts = frames.in_pieces(picture, work, device=device, on_progress=bar, scale=scale)
+    return frames.join_results(parts, home)
 
 
 def report_text(result: PortraitResult) -> str:
@@ -204,7 +188,7 @@ def report_text(result: PortraitResult) -> str:
 def _stages(report: ProgressCallback) -> Callable[[str, int, int], None]:
     """Stage progress on one bar."""
     starts = dict(zip(STAGES, (0.0, *_ENDS.values()), strict=False))
-    parts = {stage: host.part_of(report, starts[stage], _ENDS[stage]) for stage in STAGES}
+    parts = {stage: part_of(report, starts[stage], _ENDS[stage]) for stage in STAGES}
     return lambda stage, done, total: parts[stage](done, total)
 
 
@@ -215,30 +199,4 @@ def _activations(
     batch = automatic_batch(gpen, memory.MANY_FACES)
     detecting = finder.owner.activation_bytes(len(picture), height, width)
     networks = max(gpen.owner.activation_bytes(batch), detecting)
-    return networks + _frames_bytes(picture, scale)
-
-
-def _join(results: list[tuple[slice, PortraitResult]], frames: int) -> PortraitResult:
-    """One result from those of pieces; their frames are numbered through."""
-    first = results[0][1]
-    if len(results) == 1:
-        return first
-    faces = [
-        replace(face, frame=face.frame + where.start)
-        for where, result in results
-        for face in result.faces
-    ]
-    reports: list[FaceReport] = [
-        replace(face, frame=face.frame + where.start)
-        for where, result in results
-        for face in result.report.faces
-    ]
-    stages = first.report.seconds
-    seconds = {stage: sum(r.report.seconds[stage] for _, r in results) for stage in stages}
-    return replace(
-        first,
-        images=torch.cat([result.images for _, result in results]),
-        mask=torch.cat([result.mask for _, result in results]),
-        faces=replace(first.faces, faces=tuple(faces), frames=frames),
-        report=replace(first.report, frames=frames, faces=tuple(reports), seconds=seconds),
-    )
+    return networks + frames.piece_bytes(picture, memory.PASTING_COPIES, scale)

@@ -8,14 +8,10 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gpen_arch.device.transfer import upload
 from ..gpen_arch.faces import FaceSet
 from ..gpen_arch.faces.types import RestoredFaces
-from ..gpen_arch.portrait.restoration import (
-    DEFAULT_BATCH,
-    DEFAULT_GPU_BATCH,
-    restore_faces,
-)
+from ..gpen_arch.portrait.restoration import DEFAULT_BATCH, DEFAULT_GPU_BATCH, restore_faces
+from ..gpen_arch.progress import ProgressCallback
 from . import frames, host, memory, tensors
 from .sockets import FacesSocket, GPENModelSocket, RestoredFacesSocket, declare, expect
 
@@ -93,7 +89,7 @@ class RestoreFaces(io.ComfyNode):
         strength: float,
         faces_per_batch: int,
     ) -> io.NodeOutput:
-        picture = tensors.read_image(image)
+        picture = tensors.picture_of(image)
         hosted = expect(gpen_model, host.Hosted, "gpen_model", "Load GPEN Model")
         found = expect(faces, FaceSet, "faces", "Detect Faces or Select Faces")
         restored = restore(picture, found, hosted, strength, faces_per_batch)
@@ -112,28 +108,25 @@ def restore(
     faces_per_batch: int,
 ) -> RestoredFaces:
     """Crop and restore under the model manager, a piece of a long batch at a time."""
-    height, width = picture.size
     matching = faces.frames == len(picture) and faces.image_size == picture.size
-    chunks = list(tensors.frame_chunks(len(picture), 12 * height * width))
     batch = faces_per_batch or automatic_batch(hosted, len(faces))
-    report = host.progress_bar()
-    room = memory.frames_bytes(picture.pixels[chunks[0]], memory.CROPPING_COPIES)
-    parts = []
+
+    def work(pixels: Tensor, where: slice, report: ProgressCallback) -> RestoredFaces:
+        return restore_faces(
+            pixels,
+            # Faces of another picture: let the core say so in its own words.
+            frames.faces_of(faces, where) if matching else faces,
+            hosted.owner,
+            strength=strength,
+            batch_size=batch,
+            on_progress=report,
+        )
+
+    room = frames.piece_bytes(picture, memory.CROPPING_COPIES)
     with host.in_use(hosted, activations=hosted.owner.activation_bytes(batch) + room):
         device = host.working_device(room)
-        for number, where in enumerate(chunks):
-            pixels = picture.pixels[where]
-            part = restore_faces(
-                upload(pixels, device),
-                # Faces of another picture: let the core say so in its own words.
-                frames.faces_of(faces, where) if matching else faces,
-                hosted.owner,
-                strength=strength,
-                batch_size=batch,
-                on_progress=host.part_of(report, number / len(chunks), (number + 1) / len(chunks)),
-            )
-            parts.append((where, part))
-    return frames.join_restored(parts, faces, picture.pixels.device)
+        parts = frames.in_pieces(picture, work, device=device, on_progress=host.progress_bar())
+    return frames.join_restored(parts, picture.pixels.device)
 
 
 def automatic_batch(hosted: host.Hosted, faces: int) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..gpen_arch.faces import ORDERS, FaceSet, Order, parse_indices, select_faces
+from ..gpen_arch.faces import ORDERS, FaceSet, Order, select_faces
 from .detect import order_input
 from .sockets import FacesSocket, check_choice, declare, expect
 
@@ -98,27 +98,12 @@ class SelectFaces(io.ComfyNode):
     ) -> io.NodeOutput:
         detected = expect(faces, FaceSet, "faces", "Detect Faces")
         selected = select_faces(
-            by_number(detected, indices),
+            detected,
+            indices=indices,
             min_size=min_size,
             max_size=max_size or None,
             order=order,
             keep=keep or None,
+            invert=invert,
         )
-        if invert:
-            taken = {id(face) for face in selected}
-            selected = detected.with_faces(face for face in detected if id(face) not in taken)
         return io.NodeOutput(selected)
-
-
-def by_number(faces: FaceSet, indices: str) -> FaceSet:
-    """The faces with these numbers in their frames, as the preview shows them; empty is all.
-
-    Before everything else: sizes and orders must not renumber what the user sees.
-    """
-    wanted = parse_indices(indices)
-    if not wanted:
-        return faces
-    numbered = (enumerate(faces.of_frame(frame)) for frame in range(faces.frames))
-    return faces.with_faces(
-        face for frame in numbered for number, face in frame if number in wanted
-    )

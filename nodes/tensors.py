@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import pack, rearrange
 from torch import Tensor
 
 from ..gpen_arch.errors import InvalidImageError
 
 NO_MASK_SIDE = 64  # Load Image gives 64x64 zeros where a picture has no alpha channel
-CHUNK_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Picture:
         return len(self.pixels)
 
 
-def read_image(image: Tensor, name: str = "image") -> Picture:
+def picture_of(image: Tensor, name: str = "image") -> Picture:
     """Take an IMAGE (B, H, W, C) apart: 1 channel is gray, 3 are RGB, the 4th is alpha.
 
     Raises:
@@ -53,12 +52,12 @@ def read_image(image: Tensor, name: str = "image") -> Picture:
             "the node before gave an empty batch"
         )
     image = image.float() if image.is_floating_point() else image.float() / 255
-    colour = image[..., :3].movedim(-1, 1)
+    colour = rearrange(image[..., :3], "b h w c -> b c h w")
     alpha = image[..., 3] if image.shape[-1] == 4 else None
     return Picture(colour.expand(-1, 3, -1, -1), alpha)
 
 
-def write_image(
+def image_of(
     pixels: Tensor,
     alpha: Tensor | None = None,
     *,
@@ -66,13 +65,13 @@ def write_image(
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """An IMAGE (B, H, W, 3 or 4) from pixels (B, 3, H, W) and, where there is one, alpha."""
-    image = pixels.movedim(1, -1)
+    image = rearrange(pixels, "b c h w -> b h w c")
     if alpha is not None:
-        image = torch.cat((image, alpha.to(image)[..., None]), dim=-1)
+        image, _ = pack((image, alpha.to(image)), "b h w *")
     return image.to(device=device, dtype=dtype).contiguous()
 
 
-def read_mask(
+def mask_for(
     mask: Tensor | None, frames: int, size: tuple[int, int], name: str = "mask"
 ) -> Tensor | None:
     """A MASK as (B, H, W), float32, of the picture's own size and number of frames; or None.
@@ -108,10 +107,3 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(
         mask[:, None], size, mode="bilinear", align_corners=False, antialias=shrinks
     )[:, 0]
-
-
-def frame_chunks(frames: int, bytes_a_frame: int, budget: int = CHUNK_BYTES) -> Iterator[slice]:
-    """Cut a batch of frames (a video) into pieces whose work fits ``budget``; at least one each."""
-    step = max(1, budget // max(bytes_a_frame, 1))
-    for start in range(0, frames, step):
-        yield slice(start, min(start + step, frames))

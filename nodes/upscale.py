@@ -13,7 +13,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.errors import InvalidOptionError
-from ..gpen_arch.portrait.upscaling import Upscaler, resize_lanczos, upscale_image
+from ..gpen_arch.portrait.resizing import resize_lanczos
+from ..gpen_arch.portrait.upscaling import Upscaler, upscale_image
 from . import host, loaders, tensors, weights
 from .sockets import check_choices, declare
 
@@ -107,7 +108,7 @@ class BackgroundUpscale(io.ComfyNode):
         if_missing: str,
         upscale_model: Any = None,
     ) -> io.NodeOutput:
-        picture = tensors.read_image(image)
+        picture = tensors.picture_of(image)
         with upscaler_in_use(model, dtype, if_missing, upscale_model, tile) as upscaler:
             if upscaler is None:
                 pixels = resize_lanczos(picture.pixels, SCALE)

@@ -13,8 +13,9 @@ from gpen_arch.errors import GpenError, InvalidFacesError, InvalidImageError, In
 from gpen_arch.faces import Face, FaceSet, detect_faces, paste_faces, select_faces
 from gpen_arch.images import write_image
 from gpen_arch.portrait.pipeline import PortraitOptions, PortraitPipeline
+from gpen_arch.portrait.resizing import resize_lanczos
 from gpen_arch.portrait.restoration import FaceRestorer, restore_faces
-from gpen_arch.portrait.upscaling import Upscaler, resize_lanczos, upscale_image
+from gpen_arch.portrait.upscaling import Upscaler, upscale_image
 
 MARKS = ((20.0, 30.0), (44.0, 30.0), (32.0, 44.0), (22.0, 58.0), (42.0, 58.0))
 FACE = Face((8.0, 4.0, 56.0, 72.0), 0.99, MARKS)
@@ -116,7 +117,7 @@ def test_crops_that_are_no_pictures_are_refused():
     restored = restore_faces(PICTURE, FACES, STUB)
     for odd in (restored.restored.to("meta"), restored.restored[..., :0, :0]):
         broken = type(restored)(FACES, restored.transforms, restored.aligned, odd)
-        with pytest.raises(InvalidFacesError, match="expected floating-point crops"):
+        with pytest.raises(InvalidFacesError, match="crops: expected floating-point"):
             paste_faces(PICTURE, broken)
 
 

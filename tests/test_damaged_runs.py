@@ -11,15 +11,17 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
 from torch.torch_version import TorchVersion
 
 from gpen_arch.errors import TrainingError
+from gpen_arch.files.atomic import write_atomically
+from gpen_arch.files.leftovers import LONG_SILENCE, SILENCE, is_leftover_name
 from gpen_arch.loading import pickles
 from gpen_arch.training.checkpoints import read_checkpoint, save_checkpoint
-from gpen_arch.training.leftovers import LONG_SILENCE, SILENCE, partial_path
 from gpen_arch.training.run_folder import CONFIG_FILE, RunFolder
 from gpen_arch.training.state import begin
 
@@ -155,7 +157,13 @@ def test_a_folder_of_other_files_still_stops_it(tmp_path: Path) -> None:
 
 
 def test_what_a_process_writes_has_the_name_of_a_leftover(tmp_path: Path) -> None:
-    assert partial_path(tmp_path / "a.pt").name == f".a.pt.{os.getpid()}.partial"
+    def look(file: BinaryIO) -> None:
+        (unfinished,) = tmp_path.iterdir()
+        assert is_leftover_name(unfinished.name)
+        assert unfinished.name.endswith(f".{os.getpid()}.partial")
+
+    write_atomically(tmp_path / "a.pt", look)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
 def test_scalars_with_damaged_bytes_cost_a_line(tmp_path: Path) -> None:

@@ -3,20 +3,23 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
 from gpen_arch.cli import build_parser
 from gpen_arch.data.dataset import Augmentation, FaceDataset
 from gpen_arch.data.pairs import write_pairs
 from gpen_arch.data.sampler import PlacedFaces
-from gpen_arch.data.sources import open_source, read_picture
+from gpen_arch.data.sources import open_source
 from gpen_arch.degradation.recipes import gfpgan
 from gpen_arch.errors import DatasetError, InvalidImageError, OutputError
+from gpen_arch.images import read_levels
 
 SIZE = 32
 
@@ -124,7 +127,7 @@ def test_every_kind_of_picture_becomes_rgb(tmp_path: Path, kind: str) -> None:
     else:
         made = Image.fromarray(levels).convert(kind)
     made.save(tmp_path / "face.png")
-    pixels = read_picture(tmp_path / "face.png", "face")
+    pixels = read_levels(tmp_path / "face.png", "face")
     assert pixels.shape == (SIZE, SIZE, 3)
     assert pixels.dtype == np.uint8
     if kind not in ("1", "P"):
@@ -138,7 +141,7 @@ def test_a_sideways_photo_is_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by 90 degrees
     Image.fromarray(np.rot90(upright)).save(tmp_path / "face.png", exif=exif)
-    np.testing.assert_array_equal(read_picture(tmp_path / "face.png", "face"), upright)
+    np.testing.assert_array_equal(read_levels(tmp_path / "face.png", "face"), upright)
 
 
 @pytest.mark.parametrize("make", [lambda p: p.mkdir(), lambda p: p.write_text("")])
@@ -287,6 +290,42 @@ def test_the_command_writes_pairs_and_names_what_it_left_out(
     assert "left out: 2.png" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "mode", "options"),
+    [
+        ("a.png", "RGB", {}),
+        ("a.png", "RGBA", {}),
+        ("a.png", "L", {}),
+        ("a.png", "P", {}),
+        ("a.jpg", "RGB", {"quality": 60}),
+        ("a.jpg", "RGB", {"quality": 90, "progressive": True, "subsampling": 0}),
+        ("a.jpg", "L", {}),
+        ("a.jpg", "CMYK", {}),
+        ("a.webp", "RGB", {"quality": 70}),
+        ("a.webp", "RGBA", {"lossless": True}),
+        ("a.bmp", "RGB", {}),
+        ("a.tif", "RGB", {"compression": "tiff_lzw"}),
+    ],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_training_sees_the_pixels_that_pillow_decodes(
+    tmp_path: Path, name: str, mode: str, options: dict[str, Any], orientation: int
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (37, 53, 4), np.uint8)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2)
+    smooth[..., 3] = noise[..., 3]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(smooth).convert("RGB" if mode == "P" else mode)
+    picture.convert(mode).save(tmp_path / name, exif=exif, **options)
+    with Image.open(tmp_path / name) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    levels = open_source(tmp_path).read(0)
+    assert levels.dtype == np.uint8
+    np.testing.assert_array_equal(levels, expected)
+    np.testing.assert_array_equal(read_levels((tmp_path / name).read_bytes(), "bytes"), expected)
+
+
 def test_reading_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InvalidImageError, match="cannot be read"):
-        read_picture(tmp_path / "x.png", "x.png")
+    with pytest.raises(InvalidImageError, match=r"x\.png: expected a readable picture"):
+        read_levels(tmp_path / "x.png", "x.png")

@@ -34,13 +34,12 @@ from gpen_arch.evaluation.metrics import (
     FrechetDistance,
     psnr_metric,
     ssim_metric,
-    to_8bit,
 )
 from gpen_arch.evaluation.report import format_table, to_json
 from gpen_arch.evaluation.sheet import contact_sheet, rank_faces
 from gpen_arch.evaluation.trials import match_folders
 from gpen_arch.faces import identity_crop
-from gpen_arch.images import write_image
+from gpen_arch.images import round_to_levels, write_image
 
 SIZE = 64
 EXPECTED_LPIPS = {"alex": 0.65575, "vgg": 0.51706}
@@ -79,7 +78,9 @@ def test_psnr_is_of_8_bit_pictures() -> None:
     trial = Trial("a", truth + 0.3 / 255, truth)
     result = evaluate([trial], Metrics((psnr_metric(),)))
     assert result.score("psnr").restored == PSNR_CEILING
-    assert to_8bit(torch.tensor([-1.0, 0.5, 2.0])).tolist() == pytest.approx([0, 128 / 255, 1])
+    assert round_to_levels(torch.tensor([-1.0, 0.5, 2.0])).tolist() == pytest.approx(
+        [0, 128 / 255, 1]
+    )
 
 
 def test_ssim_orders_pictures() -> None:
@@ -280,7 +281,7 @@ def test_a_contact_sheet_has_a_row_for_each(count: int) -> None:
     assert sheet.shape[0] == 3
     assert sheet.shape[2] == 3 * SIZE
     assert sheet.shape[1] == 3 * (SIZE + 18)
-    best = to_8bit(shown[0].restored)
+    best = round_to_levels(shown[0].restored)
     assert torch.allclose(sheet[:, 18 : 18 + SIZE, SIZE : 2 * SIZE], best)
 
 

@@ -313,7 +313,8 @@ SHORT_OF_MEMORY = """
 import resource, sys, torch
 from gpen_arch.errors import InsufficientMemoryError
 from gpen_arch.images import read_image, write_image
-from gpen_arch.portrait.upscaling import Upscaler, resize_lanczos, upscale_image
+from gpen_arch.portrait.resizing import resize_lanczos
+from gpen_arch.portrait.upscaling import Upscaler, upscale_image
 from gpen_arch.portrait.pipeline import PortraitPipeline
 from gpen_arch.portrait.restoration import FaceRestorer
 picture = torch.rand(1, 3, 2000, 2000)
@@ -426,7 +427,7 @@ def test_errors_name_their_file_once(tmp_path: Path):
         lambda: read_image(tmp_path / "secret.jpg"),
         lambda: read_image(tmp_path / "none" / "secret.jpg", max_pixels=5),
         lambda: write_image(tmp_path / "secret.jpg", torch.zeros(1)),
-        lambda: write_image(tmp_path / "secret.jpg", torch.zeros(3, 2, 2), quality=0),
+        lambda: write_image(tmp_path / "secret.jpg", torch.zeros(3, 1, 65501)),
     ):
         with pytest.raises(GpenError) as caught:
             call()

@@ -418,7 +418,8 @@ def test_jpeg_lays_transparency_on_white_and_says_so(
 ):
     alpha = torch.ones(16, 16)
     alpha[:, 8:] = 0
-    write_image(tmp_path / "a.jpg", torch.zeros(3, 16, 16), alpha=alpha)
+    source = dataclasses.replace(loaded(), alpha=alpha)
+    write_image(tmp_path / "a.jpg", torch.zeros(3, 16, 16), like=source)
     pixels = read_image(tmp_path / "a.jpg").pixels
     assert pixels[:, :, :7].max() < 0.05
     assert pixels[:, :, 9:].min() > 0.95
@@ -464,9 +465,10 @@ def test_wrong_tensors_are_refused(tmp_path: Path, pixels: torch.Tensor, found: 
 
 
 def test_wrong_alpha_is_refused(tmp_path: Path):
-    for alpha in (torch.zeros(2, 3), torch.zeros(1, 2, 2), torch.full((2, 2), torch.nan)):
+    for alpha in (torch.zeros(0, 3), torch.zeros(1, 2, 2), torch.full((2, 2), torch.nan)):
+        source = dataclasses.replace(loaded(), alpha=alpha)
         with pytest.raises(InvalidImageError, match="alpha"):
-            write_image(tmp_path / "a.png", torch.zeros(3, 2, 2), alpha=alpha)
+            write_image(tmp_path / "a.png", torch.zeros(3, 2, 2), like=source)
 
 
 @pytest.mark.parametrize(
@@ -583,7 +585,7 @@ def test_a_large_picture_is_written_without_copies_in_floating_point(tmp_path: P
 
 def test_bands_of_rows_join(tmp_path: Path):
     pixels, alpha = torch.rand(3, 600, 5), torch.rand(600, 5)
-    write_image(tmp_path / "tall.png", pixels, alpha=alpha)
+    write_image(tmp_path / "tall.png", pixels, like=dataclasses.replace(loaded(), alpha=alpha))
     read = read_image(tmp_path / "tall.png")
     assert (read.pixels - pixels).abs().max() <= 0.5001 / 255
     assert (read.alpha - alpha).abs().max() <= 0.5001 / 255

@@ -8,8 +8,10 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -92,17 +94,17 @@ def test_every_node_has_a_help_page() -> None:
 def test_images_come_and_go(pack: ModuleType, dtype: torch.dtype) -> None:
     tensors = part(pack, "nodes.tensors")
     image = torch.rand(2, 5, 7, 4).to(dtype)
-    picture = tensors.read_image(image)
+    picture = tensors.picture_of(image)
     assert picture.pixels.shape == (2, 3, 5, 7)
     assert picture.pixels.dtype is torch.float32
     assert picture.size == (5, 7)
-    back = tensors.write_image(picture.pixels, picture.alpha, dtype=dtype)
+    back = tensors.image_of(picture.pixels, picture.alpha, dtype=dtype)
     assert torch.equal(back, image)
 
 
 def test_gray_images_become_rgb(pack: ModuleType) -> None:
     image = torch.rand(1, 4, 4, 1)
-    pixels = part(pack, "nodes.tensors").read_image(image).pixels
+    pixels = part(pack, "nodes.tensors").picture_of(image).pixels
     assert pixels.shape == (1, 3, 4, 4)
     assert torch.equal(pixels[:, 0], pixels[:, 2])
 
@@ -111,29 +113,29 @@ def test_gray_images_become_rgb(pack: ModuleType) -> None:
 def test_what_is_no_image_is_refused(pack: ModuleType, shape: tuple[int, ...]) -> None:
     error = part(pack, "gpen_arch.errors").InvalidImageError
     with pytest.raises(error, match="expected"):
-        part(pack, "nodes.tensors").read_image(torch.zeros(shape))
+        part(pack, "nodes.tensors").picture_of(torch.zeros(shape))
     with pytest.raises(error, match="found str"):
-        part(pack, "nodes.tensors").read_image("picture")
+        part(pack, "nodes.tensors").picture_of("picture")
 
 
 def test_masks_fit_the_picture(pack: ModuleType) -> None:
-    read_mask = part(pack, "nodes.tensors").read_mask
-    assert read_mask(None, 2, (8, 8)) is None
-    assert read_mask(torch.zeros(1, 64, 64), 2, (8, 8)) is None  # what Load Image gives for none
-    assert read_mask(torch.zeros(1, 64, 64), 1, (64, 64)) is not None  # an empty mask of its own
-    mask = read_mask(torch.ones(4, 4), 3, (8, 6))
+    mask_for = part(pack, "nodes.tensors").mask_for
+    assert mask_for(None, 2, (8, 8)) is None
+    assert mask_for(torch.zeros(1, 64, 64), 2, (8, 8)) is None  # what Load Image gives for none
+    assert mask_for(torch.zeros(1, 64, 64), 1, (64, 64)) is not None  # an empty mask of its own
+    mask = mask_for(torch.ones(4, 4), 3, (8, 6))
     assert mask.shape == (3, 8, 6)
     assert torch.equal(mask, torch.ones(3, 8, 6))
     with pytest.raises(part(pack, "gpen_arch.errors").InvalidImageError, match="1 or 3 frame"):
-        read_mask(torch.ones(2, 4, 4), 3, (8, 6))
+        mask_for(torch.ones(2, 4, 4), 3, (8, 6))
 
 
 def test_long_batches_are_cut_into_pieces(pack: ModuleType) -> None:
-    frame_chunks = part(pack, "nodes.tensors").frame_chunks
-    chunks = list(frame_chunks(10, 3, budget=12))
-    assert [(c.start, c.stop) for c in chunks] == [(0, 4), (4, 8), (8, 10)]
-    assert len(list(frame_chunks(2, 10**12))) == 2
-    assert list(frame_chunks(0, 1)) == []
+    cut = part(pack, "nodes.frames").cut
+    pieces = list(cut(10, 3, budget=12))
+    assert [(piece.start, piece.stop) for piece in pieces] == [(0, 4), (4, 8), (8, 10)]
+    assert len(list(cut(2, 10**12))) == 2
+    assert list(cut(0, 1)) == []
 
 
 def test_pieces_of_a_batch_join_again(pack: ModuleType) -> None:
@@ -147,9 +149,52 @@ def test_pieces_of_a_batch_join_again(pack: ModuleType) -> None:
     cpu = torch.device("cpu")
     parts = [(s, frames.restored_of(all_crops, s, cpu)) for s in (slice(0, 2), slice(2, 3))]
     assert [face.frame for face in parts[1][1].faces] == [0, 0]
-    joined = frames.join_restored(parts, whole, cpu)
+    joined = frames.join_restored(parts, cpu)
     assert joined.faces == whole
     assert torch.equal(joined.restored, crops)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_long_batch_gives_in_pieces_what_it_gives_whole(pack: ModuleType, scale: int) -> None:
+    """Everything of a result, the crops and the faces that were left included."""
+    frames, faces = part(pack, "nodes.frames"), part(pack, "gpen_arch.faces")
+    portrait, tensors = part(pack, "gpen_arch.portrait"), part(pack, "nodes.tensors")
+    marks = ((20.0, 30.0), (44.0, 30.0), (32.0, 44.0), (22.0, 58.0), (42.0, 58.0))
+    good = faces.Face((8.0, 4.0, 56.0, 72.0), 0.99, marks)
+    flat = faces.Face((0.0, 0.0, 9.0, 9.0), 0.95, ((1.0, 1.0),) * 5)
+
+    def detect(images: torch.Tensor, **options: Any) -> list[list[Any]]:
+        return [[good, flat] if float(image.mean()) > 0.5 else [good] for image in images]
+
+    restorer = portrait.FaceRestorer(nn.Identity(), size=32)
+    pipeline = portrait.PortraitPipeline(
+        restorer, detect, options=portrait.PortraitOptions(scale=scale)
+    )
+    brightness = torch.tensor([0.0, 0.5, 0.0])[:, None, None, None]
+    pixels = torch.rand(3, 3, 80, 64, generator=torch.Generator().manual_seed(1)) / 2 + brightness
+    whole, cpu = pipeline(pixels), torch.device("cpu")
+    steps: list[tuple[int, int]] = []
+    parts = frames.in_pieces(
+        tensors.Picture(pixels),
+        lambda piece, where, report: pipeline(piece),
+        device=cpu,
+        on_progress=lambda done, total: steps.append((done, total)),
+        scale=10_000,  # so large that every piece is one frame
+    )
+    assert [(where.start, where.stop) for where, _ in parts] == [(0, 1), (1, 2), (2, 3)]
+    assert [done / total for done, total in steps] == sorted(done / total for done, total in steps)
+    assert steps[-1][0] == steps[-1][1]
+    joined = frames.join_results(parts, cpu)
+    assert joined.faces == whole.faces
+    assert replace(joined.report, seconds={}) == replace(whole.report, seconds={})
+    assert joined.report.seconds.keys() == whole.report.seconds.keys()
+    assert len(joined.restored) == 3
+    assert joined.restored.faces == whole.restored.faces
+    assert joined.restored.left == whole.restored.left
+    for name in ("transforms", "aligned", "restored"):
+        assert torch.equal(getattr(joined.restored, name), getattr(whole.restored, name)), name
+    assert torch.equal(joined.images, whole.images)
+    assert torch.equal(joined.mask, whole.mask)
 
 
 def test_faces_are_drawn_where_they_are(pack: ModuleType) -> None:
@@ -161,11 +206,11 @@ def test_faces_are_drawn_where_they_are(pack: ModuleType) -> None:
     assert drawn[0].max() == 0
     assert drawn[1, :, 20, 40].max() > 0.3
     assert drawn[1, :, 30, 30].max() > 0.3
-    mask = drawing.box_mask(found)
+    mask = drawing.filled_boxes(found)
     assert mask.sum() == 41 * 45
     assert mask[1, 20:65, 20:61].min() == 1
     outside = faces.FaceSet((faces.Face((-50.0, -50.0, -10.0, -5.0), 0.9, marks),), (80, 100))
-    assert drawing.box_mask(outside).sum() == 0
+    assert drawing.filled_boxes(outside).sum() == 0
 
 
 # Memory figures -----------------------------------------------------------------------------------

@@ -20,8 +20,8 @@ from PIL import Image
 from gpen_arch.commands.enhance import Enhance, Enhanced
 from gpen_arch.commands.journal import JOURNAL_NAME
 from gpen_arch.errors import OutputError
+from gpen_arch.files.atomic import staged_files, write_bytes_atomically
 from gpen_arch.images import LoadedImage, read_image
-from gpen_arch.images.atomic import staged_files, write_bytes_atomically
 from gpen_arch.portrait.pipeline import StageCallback
 
 from .restore_runs import draw, names, negative, never, restore, restore_with, statuses

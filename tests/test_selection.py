@@ -71,12 +71,19 @@ def test_equal_faces_keep_their_order(order: str) -> None:
     assert [id(item) for item in chosen] == [id(same[0]), id(same[1])]
 
 
-def test_numbers_count_in_the_chosen_order_of_each_frame() -> None:
+def test_numbers_are_those_of_the_faces_given_whatever_the_order() -> None:
     assert select_faces(FACES, indices="0").faces == (MIDDLE, OTHER)
-    assert select_faces(FACES, indices="1-9", order="left to right").faces == (MIDDLE, RIGHT)
-    assert select_faces(FACES, indices=[2]).faces == (LEFT,)
+    assert select_faces(FACES, indices="1-9").faces == (RIGHT, LEFT)
+    assert select_faces(FACES, indices="1-9", order="left to right").faces == (LEFT, RIGHT)
+    assert select_faces(FACES, indices=[2]).faces == (RIGHT,)
     assert select_faces(FACES, indices="7").faces == ()
     assert select_faces(FACES, indices="").faces == (MIDDLE, RIGHT, LEFT, OTHER)
+
+
+def test_sizes_do_not_renumber_faces() -> None:
+    assert select_faces(FACES, indices="2", min_size=15).faces == (RIGHT,)
+    assert select_faces(FACES, indices="1", min_size=15).faces == ()
+    assert select_faces(FACES, indices="1, 2", keep=1).faces == (RIGHT,)
 
 
 def test_sizes_and_number() -> None:
@@ -89,7 +96,7 @@ def test_sizes_and_number() -> None:
 def test_inverting_gives_the_rest() -> None:
     chosen = select_faces(FACES, keep=1)
     rest = select_faces(FACES, keep=1, invert=True)
-    assert rest.faces == (RIGHT, LEFT)
+    assert rest.faces == (LEFT, RIGHT)
     assert set(chosen.faces) | set(rest.faces) == set(FACES.faces)
     assert select_faces(FACES, invert=True).faces == ()
 

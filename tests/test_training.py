@@ -434,7 +434,7 @@ def test_a_full_disk_keeps_the_checkpoints_before(
         save(path, state)
 
     monkeypatch.setattr(checkpoints, "save_checkpoint", full)
-    with pytest.raises(OutputError, match="Free some space"):
+    with pytest.raises(OutputError, match="the free space"):
         opened.run()
     monkeypatch.undo()
     assert [p.name for p in sorted((tmp_path / "run/checkpoints").iterdir())] == [

@@ -14,7 +14,8 @@ from gpen_arch.errors import InsufficientMemoryError, InvalidImageError, Invalid
 from gpen_arch.images import read_image
 from gpen_arch.loading import load_upscaler
 from gpen_arch.networks import RRDBNet, RRDBNetConfig
-from gpen_arch.portrait.upscaling import Upscaler, ramp, resize_lanczos, spans, upscale_image
+from gpen_arch.portrait.resizing import resize_lanczos
+from gpen_arch.portrait.upscaling import Upscaler, ramp, spans, upscale_image
 
 from .recipes import fill_rrdbnet
 

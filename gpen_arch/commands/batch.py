@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from ..device.memory import is_out_of_memory
 from ..errors import GpenError, OutputError
+from ..files.atomic import staged_files
 from ..images import read_image
-from ..images.atomic import staged_files
 from .enhance import Enhance
 from .interrupts import signals_held
 from .journal import InputState, Settings

@@ -18,7 +18,7 @@ from ..benchmark.scaling import SWEEPS, Limits, plot
 from ..device.choice import resolve_device, resolve_dtype
 from ..errors import InvalidOptionError
 from ..faces import load_detector
-from ..images.atomic import write_bytes_atomically
+from ..files.atomic import write_bytes_atomically
 from ..inference.forms import OPTIONAL, RECORDS, Form, Target
 from .benchmark_options import require_used
 

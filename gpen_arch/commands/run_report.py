@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 
 from ..errors import OutputError
-from ..images.atomic import write_bytes_atomically
+from ..files.atomic import write_bytes_atomically
 
 STATUSES = ("restored", "skipped", "failed")
 NOT_REACHED = "not_reached"

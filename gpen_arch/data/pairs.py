@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
-import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image as PilImage
 
 from ..degradation.recipe import Recipe, degrade_pair, generator_for
-from ..errors import DatasetError, InvalidImageError, OutputError
+from ..errors import DatasetError, InvalidImageError
+from ..files.atomic import new_folder
+from ..images import to_levels
 from ..progress import ProgressCallback, ignore_progress
 from .dataset import fit_face
 from .sources import FaceSource, SkippedFile
@@ -70,7 +69,9 @@ def write_pairs(
     pairs: list[WrittenPair] = []
     skipped = list(source.skipped)
     taken: set[str] = set()
-    with _new_folder(folder) as work:
+    with new_folder(folder) as work:
+        (work / "hq").mkdir()
+        (work / "lq").mkdir()
         on_progress(0, len(source))
         for index in range(len(source)):
             try:
@@ -113,7 +114,7 @@ def _degraded(
 
 
 def _to_bytes(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    return np.rint(image * 255).clip(0, 255).astype(np.uint8)
+    return to_levels(torch.from_numpy(image)).numpy()
 
 
 def _file_name(name: str, taken: set[str]) -> str:
@@ -129,27 +130,3 @@ def _file_name(name: str, taken: set[str]) -> str:
 
 def _write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
     PilImage.fromarray(pixels).save(path, compress_level=3)
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Generator[Path, None, None]:
-    """A folder to fill beside ``folder``, which it becomes when all went well."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(
-            f"Expected a new or empty folder; found {folder}, which is in use. Name another one."
-        )
-    work = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.tmp")
-    try:
-        (work / "hq").mkdir(parents=True)
-        (work / "lq").mkdir()
-        yield work
-        if folder.exists():
-            folder.rmdir()
-        work.rename(folder)
-    except OSError as error:
-        raise OutputError(
-            f"Expected to write pairs to {folder}; found: {error}. Nothing was left behind. Check "
-            "the folder's permissions and the free space."
-        ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InvalidImageError
-from ..images.atomic import write_bytes_atomically
+from ..files.atomic import write_bytes_atomically
 from ..progress import ProgressCallback, ignore_progress
 from .leakage import SIDE, Thumbnails, thumbnail
 from .sources import FaceSource, FileSource, Pixels

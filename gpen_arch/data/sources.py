@@ -4,9 +4,8 @@ A source knows names and decodes pictures; it neither degrades nor resizes.
 """
 
 import csv
-import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -14,15 +13,14 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PilImage
-from PIL import ImageOps
 
 from ..errors import DatasetError, InvalidImageError, MissingDependencyError
+from ..images import READABLE_SUFFIXES, images_below, read_levels
 from ..settings import is_table
 
 logger = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[np.uint8]
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 HQ_COLUMN, LQ_COLUMN = "hq:FILE", "lq:FILE"
 HF_PREFIX = "hf:"
 SCRIPTLESS_DATASETS = 4
@@ -65,23 +63,6 @@ class FaceSource(Protocol):
         ...
 
 
-def read_picture(file: Path | io.BytesIO, name: str) -> Pixels:
-    """A picture file as upright 8-bit RGB ``(H, W, 3)``; grey is repeated, alpha is dropped.
-
-    Raises:
-        InvalidImageError: the file is missing, truncated, or no picture.
-    """
-    try:
-        with PilImage.open(file) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip, not scale
-                levels = np.asarray(picture).astype(np.int64) >> 8
-                return np.repeat(levels.clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, PilImage.DecompressionBombError) as error:
-        raise InvalidImageError(f"{name} cannot be read as a picture: {error}") from error
-
-
 @dataclass(frozen=True)
 class FileSource:
     """Picture files, with or without degraded partners."""
@@ -106,11 +87,11 @@ class FileSource:
 
     def read(self, index: int) -> Pixels:
         """The good picture ``(H, W, 3)`` RGB."""
-        return read_picture(self.good[index], str(self.good[index]))
+        return read_levels(self.good[index], str(self.good[index]))
 
     def read_degraded(self, index: int) -> Pixels:
         """Its degraded partner ``(H, W, 3)`` RGB."""
-        return read_picture(self.degraded[index], str(self.degraded[index]))
+        return read_levels(self.degraded[index], str(self.degraded[index]))
 
 
 @dataclass(frozen=True)
@@ -147,9 +128,9 @@ class TableSource:
         if isinstance(cell, PilImage.Image):
             return np.asarray(cell.convert("RGB"))
         if isinstance(cell, bytes):
-            return read_picture(io.BytesIO(cell), name)
+            return read_levels(cell, name)
         if isinstance(cell, str):
-            return read_picture(self.root / cell, f"{name} ({cell})")
+            return read_levels(self.root / cell, f"{name} ({cell})")
         raise InvalidImageError(
             f"{name}: expected a path, encoded bytes or a picture; found {type(cell).__name__}."
         )
@@ -177,7 +158,7 @@ def open_source(spec: str | Path) -> FaceSource:
     path = Path(spec)
     if path.is_dir():
         both = (path / "hq").is_dir() and (path / "lq").is_dir()
-        source: FaceSource = _pairs(path) if both else FileSource(path, tuple(_pictures(path)))
+        source: FaceSource = _pairs(path) if both else FileSource(path, tuple(images_below(path)))
     elif path.is_file() and path.suffix == ".txt":
         source = _listed(path)
     elif path.is_file() and path.suffix == ".csv":
@@ -189,7 +170,7 @@ def open_source(spec: str | Path) -> FaceSource:
         )
     if len(source) == 0:
         raise DatasetError(
-            f"Expected pictures ({', '.join(sorted(PICTURE_SUFFIXES))}) in {text}; found "
+            f"Expected pictures ({', '.join(sorted(READABLE_SUFFIXES))}) in {text}; found "
             f"{_reasons(source.skipped)}. Point to a folder of aligned faces."
         )
     return source
@@ -201,22 +182,14 @@ def _reasons(skipped: Sequence[SkippedFile]) -> str:
     return f"{len(skipped)} unusable, first {skipped[0].name}: {skipped[0].reason}"
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in PICTURE_SUFFIXES and not hidden and path.is_file():
-            yield path
-
-
 def _pairs(folder: Path) -> FileSource:
-    partners = {
-        path.relative_to(folder / "lq").with_suffix(""): path for path in _pictures(folder / "lq")
-    }
+    hq, lq = folder / "hq", folder / "lq"
+    partners = {path.relative_to(lq).with_suffix(""): path for path in images_below(lq)}
     good: list[Path] = []
     degraded: list[Path] = []
     skipped: list[SkippedFile] = []
-    for path in _pictures(folder / "hq"):
-        partner = partners.get(path.relative_to(folder / "hq").with_suffix(""))
+    for path in images_below(hq):
+        partner = partners.get(path.relative_to(hq).with_suffix(""))
         if partner is None:
             skipped.append(SkippedFile(path.name, "no picture of this name in lq"))
             continue

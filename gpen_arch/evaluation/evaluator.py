@@ -10,9 +10,10 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from ..errors import GpenError, InvalidOptionError, MissingDependencyError, WeightsNotFoundError
+from ..images.levels import round_to_levels
 from ..progress import ProgressCallback, ignore_progress
 from .identity import identity_metric
-from .metrics import FrechetDistance, PairMetric, SetMetric, psnr_metric, ssim_metric, to_8bit
+from .metrics import FrechetDistance, PairMetric, SetMetric, psnr_metric, ssim_metric
 from .perceptual import lpips_metric
 
 logger = logging.getLogger(__name__)
@@ -207,7 +208,7 @@ def _score_face(index: int, trial: Trial, metrics: Metrics) -> FaceScores:
                 f"{trial.name}: expected pictures of one size; found {tuple(picture.shape[1:])} "
                 f"beside a truth of {tuple(trial.truth.shape[1:])}. Resize them."
             )
-    truth = to_8bit(trial.truth)[None]
+    truth = round_to_levels(trial.truth)[None]
     return FaceScores(
         index,
         trial.name,
@@ -217,7 +218,7 @@ def _score_face(index: int, trial: Trial, metrics: Metrics) -> FaceScores:
 
 
 def _scores_of(picture: Tensor, truth: Tensor, metrics: Metrics) -> dict[str, float]:
-    rounded = to_8bit(picture)[None]
+    rounded = round_to_levels(picture)[None]
     return {metric.name: metric.score(rounded, truth) for metric in metrics.pairs}
 
 
@@ -225,8 +226,8 @@ def _update_sets(sets: Sequence[tuple[SetMetric, SetMetric]], trial: Trial) -> N
     for restored, degraded in sets:
         for metric, picture in ((restored, trial.restored), (degraded, trial.degraded)):
             if picture is not None:
-                metric.update(to_8bit(picture)[None], real=False)
-                metric.update(to_8bit(trial.truth)[None], real=True)
+                metric.update(round_to_levels(picture)[None], real=False)
+                metric.update(round_to_levels(trial.truth)[None], real=True)
 
 
 def _mean(metric: PairMetric, faces: Sequence[FaceScores], with_degraded: bool) -> Score:

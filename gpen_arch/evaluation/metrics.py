@@ -1,7 +1,7 @@
 """Measures of a picture against its truth: PSNR, SSIM, LPIPS, identity; and of sets: FID.
 
-Pictures are ``(1, 3, H, W)`` RGB 0..1; :func:`to_8bit` is applied by the evaluator, as published
-figures are of 8-bit pictures. The maths is torchmetrics', torch-fidelity's and lpips' own.
+Pictures are ``(1, 3, H, W)`` RGB 0..1, rounded by the evaluator, as published figures are of 8-bit
+pictures. The maths is torchmetrics', torch-fidelity's and lpips' own.
 """
 
 import importlib
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MissingDependencyError, WeightsMismatchError
+from ..images.levels import to_levels
 from ..loading import read_state_dict
 
 PSNR_CEILING = 100.0
@@ -52,11 +53,6 @@ class SetMetric(Protocol):
         ...
 
 
-def to_8bit(picture: Tensor) -> Tensor:
-    """The picture as an 8-bit file holds it: clamped, rounded to multiples of 1/255."""
-    return picture.float().clamp(0, 1).mul(255).round().div(255)
-
-
 def _require(package: str) -> Any:
     try:
         return importlib.import_module(package)
@@ -67,16 +63,22 @@ def _require(package: str) -> Any:
         ) from error
 
 
-def psnr_metric() -> PairMetric:
-    """PSNR of 8-bit RGB in dB, over all channels together."""
+def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
+    """PSNR in dB of each of (B, 3, H, W) in 0..1, over all channels together: (B,)."""
     _require("torchmetrics")
     from torchmetrics.functional.image import peak_signal_noise_ratio
 
-    def score(picture: Tensor, truth: Tensor) -> float:
-        value = float(peak_signal_noise_ratio(picture * 255, truth * 255, data_range=255.0))
-        return min(value, PSNR_CEILING)
+    each = peak_signal_noise_ratio(
+        pictures * 255, truth * 255, data_range=255.0, dim=(1, 2, 3), reduction="none"
+    )
+    assert isinstance(each, Tensor)
+    return each.clamp_max(PSNR_CEILING)
 
-    return PairMetric("psnr", "higher", score, "dB")
+
+def psnr_metric() -> PairMetric:
+    """:func:`psnr` of one picture."""
+    _require("torchmetrics")
+    return PairMetric("psnr", "higher", lambda picture, truth: float(psnr(picture, truth)), "dB")
 
 
 def ssim_metric() -> PairMetric:
@@ -142,7 +144,7 @@ class FrechetDistance:
 
     def update(self, picture: Tensor, *, real: bool) -> None:
         """Takes one more picture ``(1, 3, H, W)`` 0..1."""
-        self._metric.update(picture.mul(255).round().to(torch.uint8), real=real)
+        self._metric.update(to_levels(picture), real=real)
 
     def compute(self) -> float:
         """The distance; needs at least two pictures of each set."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from ..images.atomic import write_bytes_atomically
+from ..files.atomic import write_bytes_atomically
 from .evaluator import Evaluation, Score
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..errors import InvalidOptionError
-from ..images import write_image
+from ..images import round_to_levels, write_image
 from .evaluator import Evaluation, FaceScores, Trial, Trials
-from .metrics import to_8bit
 
 LABEL_HEIGHT = 18
 
@@ -75,8 +75,8 @@ def _label(face: FaceScores, metric: str) -> str:
 
 def _row(trial: Trial, label: str) -> Tensor:
     pictures = (trial.degraded, trial.restored, trial.truth)
-    strip = torch.cat([to_8bit(each).cpu() for each in pictures if each is not None], dim=2)
+    strip = torch.cat([round_to_levels(each).cpu() for each in pictures if each is not None], dim=2)
     canvas = Image.new("RGB", (strip.shape[2], LABEL_HEIGHT), "white")
     ImageDraw.Draw(canvas).text((4, 3), label, fill="black")
-    title = torch.from_numpy(np.array(canvas)).permute(2, 0, 1).float() / 255
+    title = rearrange(torch.from_numpy(np.array(canvas)), "h w c -> c h w").float() / 255
     return torch.cat([title, strip], dim=1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InvalidOptionError
-from ..images import READABLE_SUFFIXES, read_image
+from ..images import images_below, read_image
 from .evaluator import Trial
 
 
@@ -112,7 +112,5 @@ def _pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InvalidOptionError(f"Expected a folder of pictures; found none at {folder}.")
     return {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in READABLE_SUFFIXES and path.is_file()
+        path.relative_to(folder).with_suffix("").as_posix(): path for path in images_below(folder)
     }

@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import tensor_fault
+from ..checks import PICTURES, require_number, require_shape
 from ..errors import InvalidFacesError, InvalidImageError, InvalidOptionError
 from .geometry import invert_affine, rescale_transforms
 from .masks import box_mask, resize_masks
 from .sampling import (
-    check_images,
     covered_rectangle,
     frame_indices,
     sampling_grid,
@@ -54,7 +53,7 @@ def paste_faces(
         InvalidFacesError: crops, transforms, masks and faces do not fit each other.
         InvalidOptionError: ``opacity`` or ``limit`` out of range.
     """
-    check_images(background)
+    require_shape(background, "background", PICTURES)
     if len(background) != restored.faces.frames:
         raise InvalidImageError(
             f"the faces are of {restored.faces.frames} pictures, the background has "
@@ -62,18 +61,17 @@ def paste_faces(
         )
     height, width = restored.faces.image_size
     scale_y, scale_x = background.shape[-2] / height, background.shape[-1] / width
-    return paste_crops(
+    return _paste(
         background,
         restored.restored,
         rescale_transforms(restored.transforms, scale_x, scale_y),
         [face.frame for face in restored.faces],
-        mask=mask,
-        opacity=opacity * restored.strength,
-        limit=limit,
+        mask,
+        opacity * restored.strength,
+        limit,
     )
 
 
-@torch.no_grad()
 def paste_crops(
     background: Tensor,
     crops: Tensor,
@@ -91,7 +89,20 @@ def paste_crops(
         transforms: (N, 2, 3), background -> crop.
         frames: (N,) the picture that each crop belongs to.
     """
-    check_images(background)
+    require_shape(background, "background", ("N", "C", "H", "W"))
+    return _paste(background, crops, transforms, frames, mask, opacity, limit)
+
+
+@torch.no_grad()
+def _paste(
+    background: Tensor,
+    crops: Tensor,
+    transforms: Tensor,
+    frames: Tensor | Sequence[int],
+    mask: Tensor | None,
+    opacity: float,
+    limit: Tensor | None,
+) -> tuple[Tensor, Tensor]:
     _check_crops(background, crops, opacity)
     owners = frame_indices(frames, len(crops), len(background))
     if len(transforms) != len(crops):
@@ -133,21 +144,11 @@ def _warp_layer(
 
 
 def _check_crops(background: Tensor, crops: Tensor, opacity: float) -> None:
-    fault = tensor_fault(crops)
-    if fault is not None:
-        raise InvalidFacesError(f"expected floating-point crops (N, C, S, S), found {fault}")
-    if (
-        crops.ndim != 4
-        or crops.shape[1] != background.shape[1]
-        or crops.shape[-2] != crops.shape[-1]
-        or 0 in crops.shape[1:]
-    ):
-        raise InvalidFacesError(
-            f"expected floating-point crops (N, {background.shape[1]}, S, S) for a background "
-            f"{tuple(background.shape)}, found {crops.dtype} {tuple(crops.shape)}"
-        )
-    if not 0 <= opacity <= 1:
-        raise InvalidOptionError(f"expected an opacity of 0..1, found {opacity}")
+    channels = background.shape[1]
+    require_shape(crops, "crops", ("N", channels, "S", "S"), error=InvalidFacesError)
+    if crops.shape[-2] != crops.shape[-1]:
+        raise InvalidFacesError(f"expected square crops, found {tuple(crops.shape)}")
+    require_number("opacity", opacity, 0, 1)
 
 
 def _masks_for(crops: Tensor, mask: Tensor | None, device: torch.device) -> Tensor:

@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InvalidImageError, InvalidOptionError
+from ..checks import require_number, require_shape, require_whole
 from ..progress import ProgressCallback, ignore_progress
-from .sampling import check_images
 from .types import Face, FaceSet
 
 _SHRUNK_SHARE = 2 / 3  # published: over 1500 -> 1000
@@ -61,14 +60,8 @@ def frames_per_pass(size: Sequence[int]) -> int:
 
 def check_request(images: Tensor, confidence: float) -> None:
     """Raise unless these are RGB pictures and a confidence to look for faces with."""
-    check_images(images)
-    if images.shape[1] != 3:
-        raise InvalidImageError(
-            f"expected RGB pictures (B, 3, H, W), found {tuple(images.shape)}; convert gray and "
-            "drop alpha first"
-        )
-    if not 0 <= confidence <= 1:
-        raise InvalidOptionError(f"expected a confidence in 0..1, found {confidence}")
+    require_shape(images, "images", ("N", 3, "H", "W"))
+    require_number("confidence", confidence, 0, 1)
 
 
 def detect_faces(
@@ -98,8 +91,28 @@ def detect_faces(
         InvalidOptionError: an option out of its range.
     """
     check_request(images, confidence)
-    if max_side is not None and max_side < 1:
-        raise InvalidOptionError(f"expected max_side of at least 1 or None, found {max_side}")
+    if max_side is not None:
+        require_whole("max_side", max_side, 1)
+    return detect_unchecked(
+        images,
+        detector,
+        confidence=confidence,
+        max_side=max_side,
+        min_size=min_size,
+        on_progress=on_progress,
+    )
+
+
+def detect_unchecked(
+    images: Tensor,
+    detector: FaceDetector,
+    *,
+    confidence: float,
+    max_side: int | None,
+    min_size: float = 0,
+    on_progress: ProgressCallback = ignore_progress,
+) -> FaceSet:
+    """:func:`detect_faces` for callers who have looked at pictures and options already."""
     height, width = images.shape[-2:]
     scale = 1.0
     if max_side is not None and max(height, width) > max_side:

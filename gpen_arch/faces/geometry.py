@@ -8,13 +8,14 @@ their own device and in their own dtype.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..checks import require_shape
 from ..errors import InvalidFacesError, InvalidOptionError
 from ..networks.templates import GPEN, Template
 from .affine import (
@@ -25,7 +26,6 @@ from .affine import (
     similarity_transform,
 )
 from .sampling import (
-    check_images,
     covered_rectangle,
     frame_indices,
     sampling_grid,
@@ -119,12 +119,21 @@ def align_transforms(faces: Sequence[Face], size: int, template: Template = GPEN
     Raises:
         InvalidFacesError: a face's landmarks are unusable; the message names face and reason.
     """
+    require_alignable(faces)
+    return _fit(faces, size, template)
+
+
+def require_alignable(faces: Iterable[Face]) -> None:
+    """Raise InvalidFacesError where a face's landmarks are unusable, naming face and reason."""
     for index, face in enumerate(faces):
         if (reason := usable_landmarks(face)) is not None:
             raise InvalidFacesError(
                 f"face {index} (frame {face.frame}) cannot be aligned: {reason}; "
                 "remove it from the selection"
             )
+
+
+def _fit(faces: Sequence[Face], size: int, template: Template) -> Tensor:
     marks = torch.tensor([face.landmarks for face in faces], dtype=torch.float64)
     return similarity_transform(marks.reshape(-1, 5, 2), face_template(size, template))
 
@@ -150,8 +159,11 @@ def warp_crops(images: Tensor, frames: Tensor, transforms: Tensor, size: int) ->
         InvalidImageError: ``images`` is not a floating (B, C, H, W) tensor.
         InvalidFacesError: frames and transforms do not fit each other or the pictures.
     """
-    check_images(images)
-    owners = frame_indices(frames, len(transforms), images.shape[0])
+    require_shape(images, "images", ("N", "C", "H", "W"))
+    return _warp(images, frame_indices(frames, len(transforms), len(images)), transforms, size)
+
+
+def _warp(images: Tensor, owners: Sequence[int], transforms: Tensor, size: int) -> Tensor:
     to_image = invert_affine(transforms)
     groups = {
         frame: [index for index, owner in enumerate(owners) if owner == frame]
@@ -186,15 +198,23 @@ def align_faces(
     Raises:
         InvalidFacesError: unusable landmarks, or faces of other pictures.
     """
-    check_images(images)
+    require_shape(images, "images", ("N", "C", "H", "W"))
     if faces.image_size != tuple(images.shape[-2:]):
         raise InvalidFacesError(
             f"the faces were found on pictures of {faces.image_size} (height, width), these are "
             f"{tuple(images.shape[-2:])}; use scale_faces first"
         )
-    transforms = align_transforms(faces.faces, size, template)
-    frames = torch.tensor([face.frame for face in faces], dtype=torch.long)
-    return warp_crops(images, frames, transforms, size), transforms
+    frame_indices([face.frame for face in faces], len(faces), len(images))
+    require_alignable(faces)
+    return align_unchecked(images, faces, size, template)
+
+
+def align_unchecked(
+    images: Tensor, faces: FaceSet, size: int, template: Template
+) -> tuple[Tensor, Tensor]:
+    """:func:`align_faces` for callers who have looked at pictures and faces already."""
+    transforms = _fit(faces.faces, size, template)
+    return _warp(images, [face.frame for face in faces], transforms, size), transforms
 
 
 def _warp_frame(image: Tensor, to_image: Tensor, size: int) -> Tensor:

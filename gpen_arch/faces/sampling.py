@@ -8,19 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..checks import tensor_fault
-from ..errors import InvalidFacesError, InvalidImageError
+from ..errors import InvalidFacesError
 from .affine import apply_affine, transforms64
-
-
-def check_images(images: Tensor) -> None:
-    """Raises InvalidImageError unless ``images`` is a floating (B, C, H, W) tensor with pixels."""
-    expected = "expected floating-point pictures (B, C, H, W) in 0..1, found"
-    fault = tensor_fault(images)
-    if fault is not None:
-        raise InvalidImageError(f"{expected} {fault}")
-    if images.ndim != 4 or 0 in images.shape[1:]:
-        raise InvalidImageError(f"{expected} {tuple(images.shape)}; convert them first")
 
 
 def frame_indices(frames: Tensor | Sequence[int], count: int, pictures: int) -> list[int]:

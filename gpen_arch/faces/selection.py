@@ -69,23 +69,25 @@ def select_faces(
 ) -> FaceSet:
     """Chooses faces, frame by frame.
 
-    Faces of a frame are filtered by size and place, put in order, numbered from 0 in that order,
-    picked by number, and cut to the first ``keep``. Equal faces keep the order that they had.
+    Faces of a frame are picked by number, filtered by size and place, put in order, and cut to the
+    first ``keep``. Equal faces keep the order that they had.
 
     Args:
         faces: the faces of B pictures.
-        indices: numbers to pick, ``"0, 2, 5-7"`` or whole numbers; None or empty picks all.
-            Numbers that a frame does not have are passed over.
+        indices: numbers to pick, ``"0, 2, 5-7"`` or whole numbers; None or empty picks all. A
+            face's number is its place among the faces of its frame, from 0, as ``faces`` has them:
+            neither sizes nor orders renumber what a user has seen. Numbers that a frame does not
+            have are passed over.
         min_size: of the box's shorter side, pixels.
         max_size: the same, None for no limit.
         order: which comes first: ``largest`` box, ``most confident``, nearest to the picture's
             ``centre``, ``left to right`` or ``top to bottom``.
         keep: at most so many of each frame, None for all.
-        invert: return the faces that were not chosen, in the same order.
+        invert: return the faces that were not chosen, in the order that they have in ``faces``.
         inside: (B, H, W) or (1, H, W), any size; only faces whose centre it covers (over 0.5).
 
     Returns:
-        The chosen faces, by frame, then in order.
+        The chosen faces, by frame, then in ``order``.
 
     Raises:
         InvalidOptionError: an option out of range.
@@ -98,17 +100,18 @@ def select_faces(
     limit = float("inf") if max_size is None else max_size
     chosen: list[Face] = []
     for frame in sorted({face.frame for face in faces}):
-        ranked = sorted(faces.of_frame(frame), key=key)
         fit = [
             face
-            for face in ranked
-            if min_size <= face.size <= limit
+            for number, face in enumerate(faces.of_frame(frame))
+            if (not wanted or number in wanted)
+            and min_size <= face.size <= limit
             and (masks is None or _covers(masks[frame], face, faces.image_size))
         ]
-        picked = [face for number, face in enumerate(fit) if not wanted or number in wanted][:keep]
+        chosen += sorted(fit, key=key)[:keep]
+    if invert:
         # By identity: two equal faces are still two.
-        taken = {id(face) for face in picked}
-        chosen += (face for face in ranked if (id(face) in taken) != invert)
+        taken = {id(face) for face in chosen}
+        chosen = [face for face in faces if id(face) not in taken]
     return faces.with_faces(chosen)
 
 

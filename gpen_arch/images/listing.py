@@ -69,6 +69,17 @@ def find_images(inputs: Iterable[str | Path]) -> FoundImages:
     return FoundImages(tuple(found.values()), tuple(unreachable.items()))
 
 
+def images_below(folder: Path) -> list[Path]:
+    """The picture files of a folder and of all folders below it, sorted; hidden ones left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in READABLE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+
+
 def _no_access(unreachable: Iterable[tuple[Path, str]]) -> str:
     listed = "; ".join(f"{path}: {reason}" for path, reason in unreachable)
     return f"expected inputs that can be reached, found {listed}. Check names and permissions."

@@ -1,4 +1,4 @@
-"""Decoded pixels, however a library holds them, as upright float tensors: a band at a time."""
+"""Decoded pixels, however a library holds them, upright: a band of rows at a time."""
 
 from __future__ import annotations
 
@@ -67,6 +67,17 @@ def to_tensors(raster: Raster, orientation: int) -> tuple[Tensor, Tensor | None]
     return whole[:3], whole[3] if raster.channels == 4 else None
 
 
+def raster_levels(raster: Raster, orientation: int) -> NDArray[np.uint8]:
+    """Upright 8-bit RGB (H, W, 3); of 16 bits the upper 8, and no alpha."""
+    height, width = raster.height, raster.width
+    size = (width, height) if orientation in _TURNED else (height, width)
+    levels = np.empty((*size, 3), np.uint8)
+    stored = _AS_STORED.get(orientation, lambda a: a)(levels)
+    for start, stop in _bands(height, width):
+        stored[start:stop] = raster.rows(start, stop)[..., :3] >> (raster.bit_depth - 8)
+    return levels
+
+
 def _bands(height: int, width: int) -> Iterator[tuple[int, int]]:
     step = max(1, _BAND_PIXELS // width)
     for start in range(0, height, step):
@@ -78,7 +89,8 @@ def raster_of_pillow(image: Image.Image, profile: bytes | None, name: str) -> Ra
     width, height = image.size
 
     def band(start: int, stop: int) -> Image.Image:
-        return image.crop((0, start, width, stop))
+        whole = (start, stop) == (0, height)
+        return image if whole else image.crop((0, start, width, stop))
 
     if image.mode in DEEP_GRAY:
         return Raster(height, width, 3, 16, lambda a, b: _gray_rows(band(a, b)))

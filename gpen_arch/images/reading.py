@@ -1,4 +1,4 @@
-"""A picture file, whatever its kind, as upright RGB in 0..1."""
+"""A picture file, whatever its kind, as upright RGB: floats with what belongs to them, or bytes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFile
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from .pixels import (
     READABLE_MODES,
     Raster,
     decode_with_opencv,
+    raster_levels,
     raster_of_pillow,
     to_tensors,
 )
@@ -81,20 +83,35 @@ def read_image(path: str | Path, *, max_pixels: float = MAX_PIXELS) -> LoadedIma
             return _read(data, kind, name, max_pixels)
 
 
+def read_levels(file: Path | bytes, name: str) -> NDArray[np.uint8]:
+    """Read the pixels of what :func:`read_image` reads, as 8-bit RGB (H, W, 3), and nothing else.
+
+    Args:
+        file: a path, or a file's own bytes.
+        name: what to call it in messages.
+
+    Raises:
+        InvalidImageError, InsufficientMemoryError: as :func:`read_image`.
+    """
+    with naming_shortage(f"the picture {name}"):
+        data = file if isinstance(file, bytes) else read_file(file, name, MAX_PIXELS)
+        kind = recognise(data, name)
+        with reporting_damage(name, kind.name):
+            image, extras, raster, _ = _stored(data, kind, name, MAX_PIXELS)
+            with logging_warnings(name):
+                raster = raster or raster_of_pillow(image, _profile(image, extras), name)
+                orientation = _orientation(image, kind)
+            return raster_levels(raster, orientation)
+
+
 def _read(data: bytes, kind: FileKind, name: str, max_pixels: float) -> LoadedImage:
-    extras = PngExtras()
-    if kind.name == "PNG":
-        data, extras = split_png(data, name)
-    still = read_still_webp(data, name, max_pixels) if kind.name == "WEBP" else None
-    image, raster, was_gray = (*still, False) if still else _decode(data, kind, name, max_pixels)
+    image, extras, raster, was_gray = _stored(data, kind, name, max_pixels)
     with logging_warnings(name):
-        image.info.update(extras.for_pillow())
         exif = read_exif(image, name)
-        # Pillow's and OpenCV's TIFF decoders already turn the pixels upright.
-        orientation = 1 if kind.name == "TIFF" else read_orientation(image)
+        orientation = _orientation(image, kind)
         xmp = read_xmp(image, extras, name)
         text = read_texts(image, extras, name)
-        profile = extras.icc_profile or image.info.get("icc_profile") or None
+        profile = _profile(image, extras)
         raster = raster or raster_of_pillow(image, profile, name)
     if profile is not None and not is_rgb_profile(profile):
         profile = None
@@ -103,6 +120,28 @@ def _read(data: bytes, kind: FileKind, name: str, max_pixels: float) -> LoadedIm
     return LoadedImage(
         pixels, alpha, profile, exif, raster.bit_depth, kind.name, was_gray, xmp, text
     )
+
+
+def _stored(
+    data: bytes, kind: FileKind, name: str, max_pixels: float
+) -> tuple[Image.Image, PngExtras, Raster | None, bool]:
+    """A loaded image; what Pillow is not shown of it; then as :func:`_decode`."""
+    extras = PngExtras()
+    if kind.name == "PNG":
+        data, extras = split_png(data, name)
+    still = read_still_webp(data, name, max_pixels) if kind.name == "WEBP" else None
+    image, raster, was_gray = (*still, False) if still else _decode(data, kind, name, max_pixels)
+    image.info.update(extras.for_pillow())
+    return image, extras, raster, was_gray
+
+
+def _orientation(image: Image.Image, kind: FileKind) -> int:
+    # Pillow's and OpenCV's TIFF decoders already turn the pixels upright.
+    return 1 if kind.name == "TIFF" else read_orientation(image)
+
+
+def _profile(image: Image.Image, extras: PngExtras) -> bytes | None:
+    return extras.icc_profile or image.info.get("icc_profile") or None
 
 
 def _open(data: bytes, kind: FileKind, name: str, max_pixels: float) -> ImageFile.ImageFile:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..checks import all_finite, tensor_fault
+from ..checks import require_pictures
 from ..device.memory import is_out_of_memory, naming_shortage
-from ..errors import InvalidImageError, InvalidOptionError, OutputError
-from .atomic import write_bytes_atomically
+from ..errors import OutputError
+from ..files.atomic import write_bytes_atomically
 from .encoding import encode_png16, encode_tiff
 from .metadata import BROKEN_EXIF, exif_for_size
 from .pillow import BROKEN_PICTURE
@@ -40,6 +40,7 @@ WRITABLE_SUFFIXES = frozenset(_FORMATS)
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 _LONGEST_JPEG_EXIF = 65533
 _LONGEST_JPEG_PROFILE = 255 * 65519  # in numbered segments (ICC.1, annex B)
+_QUALITY = 95  # of JPEG and WebP
 _BAND_ROWS = 64
 
 
@@ -47,9 +48,7 @@ def write_image(
     path: str | Path,
     pixels: Tensor,
     *,
-    alpha: Tensor | None = None,
     like: LoadedImage | None = None,
-    quality: int = 95,
 ) -> None:
     """Write a picture as PNG, JPEG, WebP or TIFF, by the path's suffix.
 
@@ -59,23 +58,18 @@ def write_image(
     Args:
         path: where to write; an existing file is replaced.
         pixels: ``(3, H, W)`` floating point RGB, 0..1, on any device.
-        alpha: ``(H, W)``, 0..1; by default that of ``like``, resized bilinearly to the picture.
         like: the picture that this one was made from. Its colour profile, EXIF, XMP, texts and
-            alpha are kept, and its 16 bits, where the format has a place for them; what it has
-            none for is named in a warning.
-        quality: of JPEG and WebP, 1..100.
+            alpha (resized bilinearly) are kept, and its 16 bits, where the format has a place for
+            them; what it has none for is named in a warning.
 
     Raises:
         InvalidImageError: wrong shape or type, or values that are not finite.
-        InvalidOptionError: ``quality`` out of range.
         OutputError: an unknown suffix, a picture too large for the format, or a failed write.
         InsufficientMemoryError: the machine has too little memory to encode it.
     """
     target = Path(path)
     kind = _format_of(target)
-    if not 1 <= quality <= 100:
-        raise InvalidOptionError(f"{target}: quality: expected 1 to 100, found {quality}")
-    _check(pixels, f"{target}: expected pixels", (3, None, None))
+    require_pictures(pixels, f"{target}: pixels", (3, "H", "W"))
     height, width = pixels.shape[1:]
     if max(height, width) > _LONGEST_SIDE.get(kind, max(height, width)):
         raise OutputError(
@@ -83,13 +77,13 @@ def write_image(
             f"{width}x{height}. Write a .png or .tiff instead."
         )
     with naming_shortage(f"encoding {target}"):
-        if alpha is None and like is not None and like.alpha is not None:
-            alpha = _resize(like.alpha, height, width)
+        alpha = None if like is None else like.alpha
         if alpha is not None:
-            _check(alpha, f"{target}: expected alpha", (height, width))
+            require_pictures(alpha, f"{target}: alpha", ("H", "W"))
+            alpha = _resize(alpha, height, width)
         if alpha is not None and kind == "JPEG":
             logger.warning("%s: JPEG has no transparency; the picture is laid on white", target)
-        data = _encode(pixels, alpha, kind, like, quality, target)
+        data = _encode(pixels, alpha, kind, like, target)
     write_bytes_atomically(target, data)
 
 
@@ -103,28 +97,6 @@ def _format_of(path: Path) -> str:
     return kind
 
 
-def _check(tensor: Tensor, expected: str, shape: tuple[int | None, ...]) -> None:
-    wanted = "x".join("any" if size is None else str(size) for size in shape)
-    expected = f"{expected} of shape {wanted} in floating point 0..1"
-    fault = tensor_fault(tensor)
-    if fault is not None:
-        raise InvalidImageError(f"{expected}, found {fault}.")
-    fits = tensor.ndim == len(shape) and all(
-        size >= 1 and wanted in (None, size)
-        for size, wanted in zip(tensor.shape, shape, strict=True)
-    )
-    if not fits:
-        raise InvalidImageError(
-            f"{expected}, found {tuple(tensor.shape)}. Give one picture, channels first."
-        )
-    if not all_finite(tensor):
-        broken = int((~torch.isfinite(tensor)).sum())
-        raise InvalidImageError(
-            f"{expected}, found {broken} values that are NaN or infinite. "
-            "If the network ran in fp16, try bf16 or fp32."
-        )
-
-
 def _resize(alpha: Tensor, height: int, width: int) -> Tensor:
     return torch.nn.functional.interpolate(
         alpha[None, None], (height, width), mode="bilinear", align_corners=False
@@ -136,7 +108,6 @@ def _encode(
     alpha: Tensor | None,
     kind: str,
     like: LoadedImage | None,
-    quality: int,
     path: Path,
 ) -> bytes:
     deep = like is not None and like.bit_depth == 16 and kind in ("PNG", "TIFF")
@@ -149,7 +120,7 @@ def _encode(
             plain = encode_png16(array) if deep else _encode_with_pillow(array, kind, {})
             extras = PngExtras(carried.icc_profile, carried.text, carried.xmp)
             return add_extras(plain, extras, carried.exif_bytes)
-        return _encode_with_pillow(array, kind, _options(carried, kind, quality, path))
+        return _encode_with_pillow(array, kind, _options(carried, kind, path))
     except BROKEN_PICTURE as error:
         if is_out_of_memory(error):
             raise
@@ -223,10 +194,10 @@ def _exif_for(
         return None
 
 
-def _options(carried: _Carried, kind: str, quality: int, path: Path) -> dict[str, object]:
+def _options(carried: _Carried, kind: str, path: Path) -> dict[str, object]:
     """Pillow's options for JPEG and WebP; without the keys that have no value."""
     options: dict[str, object | None] = {
-        "quality": quality,
+        "quality": _QUALITY,
         "icc_profile": carried.icc_profile,
         "exif": carried.exif_bytes,
     }

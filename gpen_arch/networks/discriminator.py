@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import log2
 
 import torch
+from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 
 from .architecture import Architecture
@@ -65,9 +66,10 @@ class Discriminator(nn.Module):
         """Mean deviation over a group, as one map: (B, 1, H, W). Groups are strided, not runs."""
         batch, _, height, width = x.shape
         group = min(self.config.stddev_group or batch, batch)
-        grouped = x.reshape(group, batch // group, *x.shape[1:])
-        stddev = (grouped.var(dim=0, unbiased=False) + STDDEV_EPS).sqrt().mean(dim=(1, 2, 3))
-        return stddev.repeat(group)[:, None, None, None].expand(-1, 1, height, width)
+        grouped = rearrange(x, "(group m) c h w -> group m c h w", group=group)
+        variance = grouped.var(dim=0, unbiased=False)
+        stddev = reduce((variance + STDDEV_EPS).sqrt(), "m c h w -> m", "mean")
+        return repeat(stddev, "m -> (group m) 1 1 1", group=group).expand(-1, 1, height, width)
 
 
 def _build(shapes: Shapes) -> Discriminator:

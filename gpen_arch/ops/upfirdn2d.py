@@ -1,6 +1,7 @@
 """Upsample, filter with a small FIR kernel, downsample: StyleGAN2's resampling primitive."""
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 
@@ -31,7 +32,6 @@ def upfirdn2d(
 
 
 def _insert_zeros(x: Tensor, up: int) -> Tensor:
-    batch, channels, height, width = x.shape
-    x = x.reshape(batch, channels, height, 1, width, 1)
+    x = rearrange(x, "b c h w -> b c h 1 w 1")
     x = F.pad(x, (0, up - 1, 0, 0, 0, up - 1))
-    return x.reshape(batch, channels, height * up, width * up)
+    return rearrange(x, "b c h up_h w up_w -> b c (h up_h) (w up_w)")

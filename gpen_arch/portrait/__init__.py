@@ -3,8 +3,9 @@
 from ..faces.types import LeftFace, RestoredFaces
 from .pipeline import PortraitOptions, PortraitPipeline, PortraitResult
 from .report import FaceReport, RestorationReport
+from .resizing import resize_lanczos
 from .restoration import FaceRestorer, restore_faces
-from .upscaling import Upscaler, resize_lanczos, upscale_image
+from .upscaling import Upscaler, upscale_image
 
 __all__ = [
     "FaceReport",

@@ -10,23 +10,25 @@ from time import perf_counter
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checks import require_images, require_number, require_whole
+from ..checks import require_number, require_pictures, require_whole
 from ..device.memory import naming_shortage
 from ..faces import (
     Face,
     FaceDetector,
     FaceSet,
     Gate,
-    detect_faces,
     paste_faces,
     scale_faces,
     usable_landmarks,
 )
+from ..faces.detection import detect_unchecked
 from ..faces.types import LeftFace, RestoredFaces
+from ..images.levels import round_to_levels
 from ..progress import ProgressCallback
 from .report import RestorationReport, face_reports
-from .restoration import FaceRestorer, restore_faces
-from .upscaling import MAX_SCALE, Upscaler, resize_lanczos, upscale_image
+from .resizing import MAX_SCALE, resize_lanczos_unchecked
+from .restoration import FaceRestorer, restore_unchecked
+from .upscaling import Upscaler, upscale_unchecked
 
 StageCallback = Callable[[str, int, int], None]
 STAGES = ("detect", "restore", "upscale", "paste")
@@ -140,7 +142,7 @@ class PortraitPipeline:
             InvalidImageError: not such pictures.
             InsufficientMemoryError: no memory for the result, or not even for the smallest unit.
         """
-        require_images(images)
+        require_pictures(images)
         height, width = images.shape[-2:]
         frames = f"{len(images)} picture(s) of {width}x{height}"
         with naming_shortage(f"{frames} at {self.options.scale} times their size"):
@@ -176,10 +178,10 @@ class PortraitPipeline:
         if not self.options.published_order or scale == 1:
             return images
         enlarged = F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
-        return _round_to_8_bits(enlarged)
+        return round_to_levels(enlarged)
 
     def _detect(self, images: Tensor, on_progress: ProgressCallback) -> FaceSet:
-        return detect_faces(
+        return detect_unchecked(
             images,
             self.detector,
             confidence=self.options.confidence,
@@ -194,7 +196,7 @@ class PortraitPipeline:
         pairs = list(zip(faces, reasons, strict=True))
         left = tuple(LeftFace(face, reason) for face, reason in pairs if reason is not None)
         wanted = faces.with_faces(face for face, reason in pairs if reason is None)
-        restored = restore_faces(
+        restored = restore_unchecked(
             images,
             wanted,
             self.restorer,
@@ -218,21 +220,17 @@ class PortraitPipeline:
             on_progress(1, 1)
             return images
         if self.upscaler is None:
-            background = resize_lanczos(images, scale)
+            background = resize_lanczos_unchecked(images, scale)
             on_progress(1, 1)
         else:
-            background = upscale_image(
+            background = upscale_unchecked(
                 images, self.upscaler, scale=scale, tile=self.options.tile, on_progress=on_progress
             )
-        return _round_to_8_bits(background) if self.options.published_order else background
+        return round_to_levels(background) if self.options.published_order else background
 
 
 def _of_stage(on_progress: StageCallback, stage: str) -> ProgressCallback:
     return lambda done, total: on_progress(stage, done, total)
-
-
-def _round_to_8_bits(images: Tensor) -> Tensor:
-    return (images * 255).round_() / 255
 
 
 class _Clock:

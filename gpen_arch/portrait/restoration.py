@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checks import require_images, require_number, require_whole
+from ..checks import require_number, require_pictures, require_whole
 from ..device.memory import naming_shortage, with_smaller_units
 from ..device.transfer import Collector, upload
 from ..errors import InvalidFacesError, InvalidOptionError
-from ..faces.geometry import align_faces
+from ..faces.geometry import align_unchecked, require_alignable
 from ..faces.types import FaceSet, RestoredFaces
 from ..inference import PreparedNetwork, input_placement, prepare_for_inference
 from ..networks import FaceCrops, architecture_of
@@ -73,11 +73,19 @@ class FaceRestorer:
         Crops of another size are resized (bilinear) first. ``batch_size`` 0 chooses by device; it
         is halved when memory runs out.
         """
+        if len(crops):
+            require_pictures(crops, "face crops")
+        require_whole("faces per batch", batch_size, 0)
+        return self.restore_unchecked(crops, batch_size=batch_size, on_progress=on_progress)
+
+    def restore_unchecked(
+        self, crops: Tensor, *, batch_size: int = 0, on_progress: ProgressCallback = ignore_progress
+    ) -> Tensor:
+        """Restore crops that somebody has looked at already; otherwise the same as a call."""
         count = len(crops)
         on_progress(0, count)
         if count == 0:
             return crops.new_empty((0, 3, self.size, self.size), dtype=torch.float32)
-        require_images(crops, "face crops")
         crops = self._fit(crops.float())
         restored = Collector(torch.empty_like(crops))
         batch, start = self._batch_size(batch_size), 0
@@ -96,7 +104,6 @@ class FaceRestorer:
         return restored.target
 
     def _batch_size(self, asked: int) -> int:
-        require_whole("faces per batch", asked, 0)
         device, _ = input_placement(self.network)
         return asked or DEFAULT_BATCH.get(device.type, DEFAULT_GPU_BATCH)
 
@@ -159,18 +166,38 @@ def restore_faces(
         >>> tuple(restore_faces(torch.rand(1, 3, 80, 64), faces, stub).restored.shape)
         (1, 3, 64, 64)
     """
-    require_images(images)
+    require_pictures(images)
     require_number("strength", strength, 0, 1)
+    require_whole("faces per batch", batch_size, 0)
     if faces.image_size != tuple(images.shape[-2:]) or faces.frames != len(images):
         raise InvalidFacesError(
             f"expected faces of {len(images)} picture(s) of {tuple(images.shape[-2:])}, found "
             f"faces of {faces.frames} of {faces.image_size}; "
             "detect on the pictures that you restore"
         )
+    require_alignable(faces)
     restorer = gpen if isinstance(gpen, FaceRestorer) else FaceRestorer(gpen)
+    return restore_unchecked(
+        images, faces, restorer, strength=strength, batch_size=batch_size, on_progress=on_progress
+    )
+
+
+def restore_unchecked(
+    images: Tensor,
+    faces: FaceSet,
+    restorer: FaceRestorer,
+    *,
+    strength: float = 1.0,
+    batch_size: int = 0,
+    on_progress: ProgressCallback = ignore_progress,
+) -> RestoredFaces:
+    """:func:`restore_faces` for callers who have looked at pictures, faces and options already."""
     with naming_shortage(f"{len(faces)} face(s) of {restorer.size} pixels a side"):
-        aligned, transforms = align_faces(images, faces, restorer.size, restorer.crops.template)
-        restored = restorer(aligned, batch_size=batch_size, on_progress=on_progress)
+        crops = restorer.crops
+        aligned, transforms = align_unchecked(images, faces, crops.size, crops.template)
+        restored = restorer.restore_unchecked(
+            aligned, batch_size=batch_size, on_progress=on_progress
+        )
     result = RestoredFaces(faces, transforms, aligned, restored, strength)
     finite = torch.isfinite(restored).flatten(1).all(dim=1)
     reason = "the network's result was not finite; use fp32"

@@ -6,22 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..checks import require_images, require_whole
-from ..device.memory import is_out_of_memory, naming_shortage, with_smaller_units
+from ..checks import require_pictures, require_whole
+from ..device.memory import naming_shortage, with_smaller_units
 from ..device.transfer import upload
-from ..errors import InvalidImageError, InvalidOptionError
+from ..errors import InvalidOptionError
 from ..inference import PreparedNetwork, input_placement, prepare_for_inference
 from ..networks import architecture_of
 from ..progress import ProgressCallback, ignore_progress
+from .resizing import MAX_SCALE, enlargement, resize_to
 
-MAX_SCALE = 8
 SMALLEST_TILE = 128
 DEFAULT_HALO = 32
 TILE_STEP = 4  # tiles start where any network's pixel-unshuffle (by 1, 2 or 4) starts
@@ -114,53 +111,31 @@ def upscale_image(
         >>> tuple(upscale_image(torch.rand(1, 3, 30, 50), doubling).shape)
         (1, 3, 60, 100)
     """
-    require_images(images)
+    require_pictures(images)
     require_whole("scale", scale, 1, MAX_SCALE)
     require_whole("tile", tile, 0)
     require_whole("halo", halo, 0)
+    return upscale_unchecked(
+        images, upscaler, scale=scale, tile=tile, halo=halo, on_progress=on_progress
+    )
+
+
+def upscale_unchecked(
+    images: Tensor,
+    upscaler: nn.Module | Upscaler,
+    *,
+    scale: int,
+    tile: int = 0,
+    halo: int = DEFAULT_HALO,
+    on_progress: ProgressCallback = ignore_progress,
+) -> Tensor:
+    """:func:`upscale_image` for callers who have looked at pictures and options already."""
     described = upscaler if isinstance(upscaler, Upscaler) else Upscaler.of(upscaler)
     side = _round_up(tile or described.automatic_tile())
-    with naming_shortage(_enlargement(images, scale)):
+    with naming_shortage(enlargement(images, scale)):
         work = _TiledUpscale(images, described, scale, _round_up(halo), on_progress)
         result, _ = with_smaller_units(work, side, floor=min(SMALLEST_TILE, side), name="tile")
     return result
-
-
-def resize_lanczos(images: Tensor, scale: int) -> Tensor:
-    """Resize (B, 3, H, W) by ``scale`` with OpenCV's 8 x 8 Lanczos filter, clamped to 0..1.
-
-    Raises:
-        InvalidImageError: not such pictures, or of a size that OpenCV cannot resize.
-        InvalidOptionError: ``scale`` is no whole number from 1 to 8.
-        InsufficientMemoryError: the result does not fit.
-    """
-    require_images(images)
-    require_whole("scale", scale, 1, MAX_SCALE)
-    height, width = images.shape[-2] * scale, images.shape[-1] * scale
-    with naming_shortage(_enlargement(images, scale)):
-        result = torch.empty(len(images), 3, height, width)
-        for frame, target in zip(images, result, strict=True):
-            source = frame.detach().float().cpu().permute(1, 2, 0).numpy()
-            resized = torch.from_numpy(_lanczos(source, (width, height)))
-            target.copy_(resized.permute(2, 0, 1)).clamp_(0, 1)
-        return result.to(images.device)
-
-
-def _lanczos(source: NDArray[np.float32], size: tuple[int, int]) -> NDArray:
-    try:
-        return cv2.resize(source, size, interpolation=cv2.INTER_LANCZOS4)
-    except cv2.error as error:
-        if is_out_of_memory(error):
-            raise
-        raise InvalidImageError(
-            f"expected a picture that OpenCV can resize to {size[0]}x{size[1]}, found: {error}; "
-            "use a smaller picture or scale"
-        ) from error
-
-
-def _enlargement(images: Tensor, scale: int) -> str:
-    height, width = images.shape[-2:]
-    return f"{len(images)} picture(s) of {width}x{height} at {scale} times their size"
 
 
 @dataclass(frozen=True)
@@ -254,15 +229,6 @@ class _TiledUpscale:
         output = self.upscaler.network(upload(source, device, self.upscaler.dtype)).float()
         size = (source.shape[-2] * self.scale, source.shape[-1] * self.scale)
         return resize_to(output, size).to(self.images.device)
-
-
-def resize_to(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (B, C, H, W) to ``size``: down by area, up bicubic."""
-    if images.shape[-2:] == size:
-        return images
-    if images.shape[-2] >= size[0]:
-        return F.interpolate(images, size, mode="area")
-    return F.interpolate(images, size, mode="bicubic", align_corners=False)
 
 
 def _each(frames: int, tiles: list[tuple[Span, Span]]) -> Iterator[tuple[int, Span, Span]]:

@@ -3,46 +3,21 @@
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ..errors import CorruptWeightsError, OutputError, TrainingError
+from ..errors import CorruptWeightsError, TrainingError
+from ..files.atomic import write_atomically, write_bytes_atomically
 from ..loading import read_pickle, why_unsafe
 from ..settings import is_table
-from .leftovers import partial_path
 
 PATTERN = "step-*.pt"
 BEST = "best.pt"
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Call ``write`` with a temporary file beside ``path`` and move it there when it is on disk.
-
-    Raises:
-        OutputError: the disk is full or refuses; what was at ``path`` is untouched.
-    """
-    partial = partial_path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    # torch's zip writer turns a failed write into a RuntimeError.
-    except (OSError, RuntimeError) as error:
-        raise OutputError(
-            f"expected to write {path}, found {error}. Free some space; "
-            "the files written before are untouched, and the run can be resumed from them"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -81,8 +56,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
 def export_weights(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype) -> None:
     """Write a network as plain safetensors, which Load GPEN Model opens. Raises OutputError."""
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
-    data = save(tensors, metadata={"format": "pt"})
-    write_atomically(path, lambda file: file.write(data))
+    write_bytes_atomically(path, save(tensors, metadata={"format": "pt"}))
 
 
 class CheckpointFolder:

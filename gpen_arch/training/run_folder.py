@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image
 from torch import Tensor
 
 from ..errors import TrainingError
+from ..files.atomic import write_bytes_atomically
+from ..files.leftovers import is_leftover_name, remove_leftovers
+from ..images import write_image
 from ..settings import is_table
-from .checkpoints import CheckpointFolder, step_of, write_atomically
-from .leftovers import is_leftover_name, remove_leftovers
+from .checkpoints import CheckpointFolder, step_of
 from .resuming import Change, can_be_listed, changes, refused
 
 logger = logging.getLogger(__name__)
@@ -114,7 +113,7 @@ class RunFolder:
 
     def _describe(self, description: dict[str, Any]) -> None:
         text = json.dumps(description, indent=2) + "\n"
-        write_atomically(self.root / CONFIG_FILE, lambda file: file.write(text.encode()))
+        write_bytes_atomically(self.root / CONFIG_FILE, text.encode())
 
     def rewind(self, step: int) -> None:
         """Forget scalars that a killed run wrote after the checkpoint that it resumes from."""
@@ -129,7 +128,7 @@ class RunFolder:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
                 logger.warning("dropped a torn line of %s", METRICS_FILE)
-        write_atomically(path, lambda file: file.write("".join(kept).encode()))
+        write_bytes_atomically(path, "".join(kept).encode())
 
     def append(self, record: Mapping[str, object]) -> None:
         """Add one line to the scalars."""
@@ -139,10 +138,7 @@ class RunFolder:
     def save_grid(self, grid: Tensor, step: int) -> Path:
         """Write a (3, H, W) picture in 0..1 as ``samples/step-N.png``."""
         path = self.root / "samples" / f"step-{step:08d}.png"
-        pixels = grid.mul(255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, format="PNG")
-        write_atomically(path, lambda file: file.write(buffer.getvalue()))
+        write_image(path, grid)
         return path
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..data.dataset import FaceDataset
+from ..evaluation.metrics import psnr
+from ..images import round_to_levels, to_levels
 
 Criterion = Literal["psnr", "lpips"]
 
@@ -42,17 +45,6 @@ class ValidationResult:
             values["val/lpips"] = self.lpips
             values["val/lpips_gain"] = 1 - self.lpips / self.lpips_degraded
         return values
-
-
-def to_unit_8bit(images: Tensor) -> Tensor:
-    """Pictures in -1..1 to 0..1, rounded to 8 bit as a file would hold them."""
-    return (images.float() * 0.5 + 0.5).clamp(0, 1).mul(255).round().div(255)
-
-
-def psnr_8bit(pictures: Tensor, truth: Tensor) -> Tensor:
-    """PSNR in dB of each of (B, 3, H, W) in 0..1; identical pictures count as 100 dB."""
-    error = (pictures - truth).square().mean(dim=(1, 2, 3))
-    return -10 * error.clamp_min(1e-10).log10()
 
 
 class Validator:
@@ -89,8 +81,8 @@ class Validator:
             degraded, truth = torch.empty(2, len(self.places), 3, size, size, dtype=torch.uint8)
             for row, place in enumerate(self.places):
                 item = self.faces.item(place, 0)
-                degraded[row] = item["lq"].mul(255).round()
-                truth[row] = item["hq"].mul(255).round()
+                degraded[row] = to_levels(item["lq"])
+                truth[row] = to_levels(item["hq"])
             self._pairs = degraded, truth
         return self._pairs
 
@@ -102,7 +94,7 @@ class Validator:
         for start in range(0, len(degraded), self.batch_size):
             batch = slice(start, start + self.batch_size)
             result = network(degraded[batch].to(device) / 127.5 - 1)
-            restored[batch] = to_unit_8bit(result).cpu()
+            restored[batch] = round_to_levels(result.float() * 0.5 + 0.5).cpu()
         return restored
 
     def __call__(
@@ -136,7 +128,7 @@ class Validator:
         for start in range(0, len(pictures), self.batch_size):
             batch = slice(start, start + self.batch_size)
             found, truth = pictures[batch], self.pairs()[1][batch] / 255
-            sums[0] += psnr_8bit(found, truth).double().sum()
+            sums[0] += psnr(found, truth).double().sum()
             if lpips is not None:
                 scores = lpips(found.to(device), truth.to(device), normalize=True)
                 sums[1] += scores.double().sum().cpu()
@@ -146,5 +138,4 @@ class Validator:
         """Rows of input | restored | truth: (3, count * S, 3 * S) in 0..1."""
         degraded, truth = (pictures[:count] / 255 for pictures in self.pairs())
         restored = self.restore(network, device, count)
-        rows: Sequence[Tensor] = torch.cat((degraded, restored, truth), dim=3).unbind()
-        return torch.cat(list(rows), dim=1)
+        return rearrange([degraded, restored, truth], "kind n c h w -> c (n h) (kind w)")

@@ -1,15 +1,17 @@
-"""Writing files whole or not at all: one by itself, or several that belong together."""
+"""Writing whole or not at all: a file by itself, several that belong together, or a folder."""
 
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import OutputError
+from .leftovers import partial_path
 
 
 class StagedFiles:
@@ -62,7 +64,7 @@ _staged: ContextVar[StagedFiles | None] = ContextVar("staged", default=None)
 
 @contextmanager
 def staged_files() -> Iterator[StagedFiles]:
-    """Within the block :func:`write_bytes_atomically` only stages its files.
+    """Within the block :func:`write_atomically` only stages its files.
 
     They appear together on :meth:`StagedFiles.commit`; what was not committed when the block ends
     is removed. The block concerns its own thread only.
@@ -77,7 +79,12 @@ def staged_files() -> Iterator[StagedFiles]:
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` beside ``path``, then move it there in one step.
+    """Write ``data`` to ``path``; see :func:`write_atomically`. Raises OutputError."""
+    write_atomically(path, lambda file: file.write(data))
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Call ``write`` with a file beside ``path``, and move it there when it is on the disk.
 
     Missing folders are made. On failure an earlier file at ``path`` is as it was, and nothing
     else is left. Within :func:`staged_files` the move waits for the others.
@@ -86,12 +93,12 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
         OutputError: the folder or the file cannot be written, or the disk is full.
     """
     staged = _staged.get()
-    temporary = _beside(path)
+    temporary = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
-                file.write(data)
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
             if staged is None:
@@ -101,15 +108,40 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    except OSError as error:
+    # torch's zip writer turns a failed write into a RuntimeError.
+    except (OSError, RuntimeError) as error:
         raise OutputError(
-            f"expected to write {len(data)} bytes to {path}, found: {error}. Nothing was left "
-            "behind. Check the folder, its permissions and the free space, or choose another."
+            f"expected to write {path}, found: {error}. Nothing was left behind, and files written "
+            "before are as they were. Check the folder, its permissions and the free space, or "
+            "choose another."
         ) from error
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{secrets.token_hex(8)}.tmp")
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill beside ``folder``, which it becomes when the block ends without an error.
+
+    Raises:
+        OutputError: ``folder`` holds something already, or cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(
+            f"expected a new or empty folder, found {folder}, which is in use. Name another one."
+        )
+    work = partial_path(folder)
+    try:
+        work.mkdir(parents=True)
+        yield work
+        if folder.exists():
+            folder.rmdir()
+        work.rename(folder)
+    except OSError as error:
+        raise OutputError(
+            f"expected to write the folder {folder}, found: {error}. Nothing was left behind. "
+            "Check its permissions and the free space."
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _keep(target: Path) -> Path | None:
@@ -118,7 +150,7 @@ def _keep(target: Path) -> Path | None:
         raise IsADirectoryError(f"a folder is in the way: {target}")
     if not os.path.lexists(target):
         return None
-    kept = _beside(target)
+    kept = partial_path(target)
     try:
         os.link(target, kept, follow_symlinks=False)
     except (OSError, NotImplementedError):  # a file system without hard links

@@ -1,10 +1,11 @@
-"""What killed processes leave in a run's folder: files that were not finished."""
+"""The names of files that are not finished, and what killed processes leave of them."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +19,15 @@ LONG_SILENCE = 24 * 3600
 """After this it is nobody's, even if some process has (by now) the number in its name."""
 
 _PARTIAL = re.compile(r"\..+\.(\d+)\.partial")
-_TEMPORARY = re.compile(r"\..+\.tmp")
+_TEMPORARY = re.compile(r"\..+\.tmp")  # of earlier versions
 
 
 def partial_path(path: Path) -> Path:
-    """Return where this process writes what will become ``path``."""
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Return an unused name beside ``path``, where this process writes what will become it.
+
+    It does not repeat the path's own name, which may be as long as a name can be.
+    """
+    return path.with_name(f".{secrets.token_hex(8)}.{os.getpid()}.partial")
 
 
 def is_leftover_name(name: str) -> bool:

@@ -1,0 +1,69 @@
+"""Whole pictures at another size, without a network."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..checks import require_pictures, require_whole
+from ..device.memory import is_out_of_memory, naming_shortage
+from ..errors import InvalidImageError
+
+MAX_SCALE = 8
+
+
+def resize_lanczos(images: Tensor, scale: int) -> Tensor:
+    """Resize (B, 3, H, W) by ``scale`` with OpenCV's 8 x 8 Lanczos filter, clamped to 0..1.
+
+    Raises:
+        InvalidImageError: not such pictures, or of a size that OpenCV cannot resize.
+        InvalidOptionError: ``scale`` is no whole number from 1 to 8.
+        InsufficientMemoryError: the result does not fit.
+    """
+    require_pictures(images)
+    require_whole("scale", scale, 1, MAX_SCALE)
+    return resize_lanczos_unchecked(images, scale)
+
+
+def resize_lanczos_unchecked(images: Tensor, scale: int) -> Tensor:
+    """:func:`resize_lanczos` for callers who have looked at pictures and scale already."""
+    height, width = images.shape[-2] * scale, images.shape[-1] * scale
+    with naming_shortage(enlargement(images, scale)):
+        result = torch.empty(len(images), 3, height, width)
+        for frame, target in zip(images, result, strict=True):
+            source = rearrange(frame.detach().float().cpu(), "c h w -> h w c").numpy()
+            resized = torch.from_numpy(_lanczos(source, (width, height)))
+            target.copy_(rearrange(resized, "h w c -> c h w")).clamp_(0, 1)
+        return result.to(images.device)
+
+
+def _lanczos(source: NDArray[np.float32], size: tuple[int, int]) -> NDArray:
+    try:
+        return cv2.resize(source, size, interpolation=cv2.INTER_LANCZOS4)
+    except cv2.error as error:
+        if is_out_of_memory(error):
+            raise
+        raise InvalidImageError(
+            f"expected a picture that OpenCV can resize to {size[0]}x{size[1]}, found: {error}; "
+            "use a smaller picture or scale"
+        ) from error
+
+
+def resize_to(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (B, C, H, W) to ``size``: down by area, up bicubic."""
+    if images.shape[-2:] == size:
+        return images
+    if images.shape[-2] >= size[0]:
+        return F.interpolate(images, size, mode="area")
+    return F.interpolate(images, size, mode="bicubic", align_corners=False)
+
+
+def enlargement(images: Tensor, scale: int) -> str:
+    """Name the result that memory is needed for."""
+    height, width = images.shape[-2:]
+    return f"{len(images)} picture(s) of {width}x{height} at {scale} times their size"
