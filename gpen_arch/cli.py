@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Sequence
 
 from . import __version__
 from .commands.interrupts import Stopped
-from .commands.terminal import PrintableFormatter, lasting_output, printable
+from .commands.terminal import PrintableFormatter, lasting_output, notify
 from .errors import GpenError
 
 USAGE_ERROR = 2
@@ -22,7 +21,7 @@ INTERRUPTED = 130
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every verb; a verb sets ``handler``."""
-    from .benchmark import add_benchmark_command
+    from .commands.benchmark import add_benchmark_command
     from .commands.degrade import add_degrade_command
     from .commands.evaluate import add_evaluate_command
     from .commands.restore import add_restore_command
@@ -59,13 +58,13 @@ def exit_code(work: Callable[[], int]) -> int:
         try:
             return work()
         except GpenError as error:
-            _say(str(error))
+            notify(f"gpen: {error}", lines=True)
             return USAGE_ERROR
         except Stopped as stopped:
-            _say(f"stopped by {stopped}")
+            notify(f"gpen: stopped by {stopped}")
             return stopped.code
         except KeyboardInterrupt:
-            _say("interrupted")
+            notify("gpen: interrupted")
             return INTERRUPTED
 
 
@@ -80,7 +79,3 @@ def _run(argv: Sequence[str] | None) -> int:
     level = logging.INFO if args.verbose else logging.WARNING
     logging.basicConfig(level=level, handlers=[handler])
     return args.handler(args)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(printable(f"gpen: {text}", keep="\n") + "\n")

@@ -1,5 +1,1 @@
-"""Speed and memory on the machine at hand: ``gpen benchmark``."""
-
-from ..commands.benchmark import add_benchmark_command
-
-__all__ = ["add_benchmark_command"]
+"""Speed and memory on the machine at hand."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import ManifestError, WeightsNotFoundError
-from .printable import printable
+from .excerpts import excerpt
 from .schema import check_entry, check_names, check_pin, check_unique, wrong
 
 SCHEMA_VERSION = 1
@@ -50,7 +50,7 @@ class WeightEntry:
 
     def __post_init__(self) -> None:
         """Refuse what would lead out of a folder, also in an entry that no manifest holds."""
-        label = f"entry {printable(self.id)}"
+        label = f"entry {excerpt(self.id)}"
         check_names(label, self.file, self.aliases)
         check_pin(label, self.bytes, self.sha256)
 
@@ -61,8 +61,13 @@ class WeightEntry:
 
     @property
     def pinned(self) -> bool:
-        """Whether the file's contents are known, so that it may be fetched."""
+        """Whether the file's contents are known."""
         return self.sha256 is not None
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether it may be fetched: what arrives can be compared, and there is a source."""
+        return self.pinned and bool(self.urls)
 
     @property
     def short_licence(self) -> str:
@@ -115,10 +120,6 @@ class Manifest:
         """The entries of one role (``"restoration"``, ``"upscaling"``, ...)."""
         return tuple(entry for entry in self.entries if entry.role == role)
 
-    def by_network(self, network: str) -> tuple[WeightEntry, ...]:
-        """The entries of one kind of network (``"gpen"``, ``"rrdbnet"``, ...)."""
-        return tuple(entry for entry in self.entries if entry.network == network)
-
 
 def manifest_path() -> Path:
     """Where the package's own manifest lies: inside an installed wheel, or a checkout's root."""
@@ -165,7 +166,7 @@ def _read_manifest(source: Path) -> Manifest:
         document = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ManifestError(
-            f"expected JSON text in {source}, found: {printable(error)}. Restore the file from "
+            f"expected JSON text in {source}, found: {excerpt(error)}. Restore the file from "
             "the release."
         ) from error
     return parse_manifest(document)

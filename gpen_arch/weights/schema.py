@@ -9,23 +9,9 @@ from typing import Any
 
 from ..errors import ManifestError
 from .addresses import AddressError, AddressPolicy
-from .printable import printable, shown
+from .excerpts import excerpt, shown
+from .roles import FOLDERS, ROLES
 
-ROLES = frozenset(
-    {
-        "restoration",
-        "colourisation",
-        "inpainting",
-        "segmentation-to-face",
-        "upscaling",
-        "detection",
-        "parsing",
-        "recognition",
-        "quality",
-        "training",
-    }
-)
-FOLDERS = frozenset({"gpen", "upscale_models", "facedetection", "facerestore_models"})
 EVIDENCE = frozenset({"none", "1", "2+", "own"})
 """Who states the hash: nobody, one public source, several independent ones, or this project."""
 
@@ -57,13 +43,13 @@ def check_entry(item: object, index: int) -> dict[str, Any]:
     if not isinstance(item, dict):
         raise wrong(label, "entry", "an object", item)
     if isinstance(item.get("id"), str):
-        label = f"entry {index} ({printable(item['id'])})"
+        label = f"entry {index} ({excerpt(item['id'])})"
     missing, unknown = _REQUIRED - set(item), set(item) - _REQUIRED - _OPTIONAL
     if missing:
         raise wrong(label, ", ".join(sorted(missing)), "present", "missing")
     if unknown:
         known = ", ".join(sorted(_REQUIRED | _OPTIONAL))
-        named = ", ".join(sorted(map(printable, unknown)))
+        named = ", ".join(sorted(map(excerpt, unknown)))
         raise wrong(label, named, f"only the keys {known}", "an unknown key")
     _check_texts(label, item)
     aliases = item.get("aliases", [])
@@ -119,7 +105,7 @@ def check_unique(values: Iterable[tuple[str, str, str]]) -> None:
 def wrong(entry: str, field: str, expected: object, found: object) -> ManifestError:
     """Return the error for one field."""
     return ManifestError(
-        f"weights manifest, {entry}, field {field!r}: expected {expected}, found {shown(found)}. "
+        f"weights manifest, {entry}, field '{field}': expected {expected}, found {shown(found)}. "
         "Correct the entry in weights_manifest.json."
     )
 
