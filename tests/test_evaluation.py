@@ -244,7 +244,7 @@ def test_what_is_missing_is_said_and_the_rest_goes_on() -> None:
     assert [metric.name for metric in metrics.pairs] == ["psnr", "ssim"]
     assert set(metrics.unavailable) == {"lpips_alex", "lpips_vgg", "identity", "fid"}
     table = format_table(evaluate(trials(2), metrics))
-    assert "fid: not available. Expected weights-inception" in table
+    assert "fid: not available. expected weights-inception" in table
     with pytest.raises(InvalidOptionError, match="niqe"):
         available_metrics(["niqe"])
 

@@ -80,7 +80,7 @@ class Batch:
 
     def _sort_out(self, report: RunReport) -> list[int]:
         """Enter what needs no work; the numbers of the pictures that do."""
-        pending = []
+        pending: list[int] = []
         for index, planned in enumerate(self.plan.pictures):
             done = (
                 self._without_work(planned, report.entries[index]) if self.skip_finished else None

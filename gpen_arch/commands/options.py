@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 from ..device.choice import DTYPE_CHOICES
 from ..errors import InvalidOptionError
 
+# The library makes these, but has no public name for their types.
+# pyright: reportPrivateUsage=false
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Options: TypeAlias = "argparse._ActionsContainer"
 """A parser, or a group of its options."""

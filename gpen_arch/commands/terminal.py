@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
 
@@ -36,7 +36,7 @@ def notify(text: str, *, lines: bool = False) -> None:
 @contextmanager
 def progress_bar(
     title: str, unit: str, *, total: int | None = None, quiet: bool = False
-) -> Iterator[ProgressCallback]:
+) -> Generator[ProgressCallback, None, None]:
     """A bar on standard error, as a progress callback; none where that is not a terminal."""
     with _bar(title, unit, total=total, quiet=quiet) as bar:
 
@@ -50,7 +50,7 @@ def progress_bar(
 @contextmanager
 def counting_bar(
     unit: str, total: int, *, done: int = 0, quiet: bool = False
-) -> Iterator[Callable[[], object]]:
+) -> Generator[Callable[[], object], None, None]:
     """A bar that stays; every call of what it gives counts one."""
     with _bar(None, unit, total=total, done=done, quiet=quiet, stays=True) as bar:
         yield bar.update
@@ -112,7 +112,7 @@ class PrintableFormatter(logging.Formatter):
 
 
 @contextmanager
-def lasting_output() -> Iterator[None]:
+def lasting_output() -> Generator[None, None, None]:
     """Within the block nobody has to listen: text that cannot be written is dropped.
 
     The reader of a pipe may have left (``gpen restore ... | head -1``), the streams may be closed,

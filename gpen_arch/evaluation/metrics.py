@@ -4,6 +4,8 @@ Pictures are ``(1, 3, H, W)`` RGB 0..1; :func:`to_8bit` is applied by the evalua
 figures are of 8-bit pictures. The maths is torchmetrics', torch-fidelity's and lpips' own.
 """
 
+from __future__ import annotations
+
 import importlib
 import io
 from collections.abc import Callable

@@ -105,11 +105,9 @@ def _from_bundle(path: Path, sha256: str, empty: nn.Module) -> dict[str, Tensor]
     blobs = (bytes(blob or b"") for code, blob, _ in operations if code.name == "BINBYTES")
     arrays = (torch.frombuffer(bytearray(blob), dtype=torch.float32) for blob in blobs)
     state: dict[str, Tensor] = {}
-    for name, module in empty.named_modules():
-        if isinstance(module, nn.Conv2d):
-            layer = f"features.{name.rpartition('.')[2]}"
-            state[f"{layer}.weight"] = _from_flax(next(arrays), module.weight.shape)
-            state[f"{layer}.bias"] = next(arrays)
+    for key, value in empty.state_dict().items():  # as slice2.3.weight
+        layer = f"features.{key.partition('.')[2]}"
+        state[layer] = next(arrays) if value.ndim == 1 else _from_flax(next(arrays), value.shape)
     return state
 
 

@@ -9,7 +9,6 @@ import logging
 import socket
 import ssl
 import time
-import urllib.error
 import urllib.request
 from email.message import Message
 from typing import IO, Any, Protocol

@@ -11,6 +11,7 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 from ..errors import ManifestError, WeightsNotFoundError
@@ -185,22 +186,26 @@ def parse_manifest(document: object) -> Manifest:
     Raises:
         ManifestError: names the entry, the field, what was expected and what was found.
     """
-    if not isinstance(document, dict) or set(document) != {"version", "weights"}:
-        found = list(document) if isinstance(document, dict) else type(document).__name__
-        raise wrong("the manifest", "top level", "an object of 'version' and 'weights'", found)
-    if document["version"] != SCHEMA_VERSION or isinstance(document["version"], bool):
-        raise wrong("the manifest", "version", SCHEMA_VERSION, document["version"])
-    if not isinstance(document["weights"], list) or not document["weights"]:
+    expected = "an object of 'version' and 'weights'"
+    if not isinstance(document, dict):
+        raise wrong("the manifest", "top level", expected, type(document).__name__)
+    document = cast("dict[str, object]", document)
+    if set(document) != {"version", "weights"}:
+        raise wrong("the manifest", "top level", expected, list(document))
+    version, weights = document["version"], document["weights"]
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise wrong("the manifest", "version", SCHEMA_VERSION, version)
+    items = cast("list[object]", weights) if isinstance(weights, list) else []
+    if not items:
         raise wrong("the manifest", "weights", "a list of entries", document["weights"])
-    entries = tuple(_parse_entry(item, i) for i, item in enumerate(document["weights"]))
+    entries = tuple(_parse_entry(item, index) for index, item in enumerate(items))
     check_unique((entry.id, "id", entry.id) for entry in entries)
     check_unique((e.id, "file or alias", name) for e in entries for name in e.file_names)
     return Manifest(entries)
 
 
 def _parse_entry(item: object, index: int) -> WeightEntry:
-    fields = check_entry(item, index)
-    lists = {key: tuple(fields.get(key, ())) for key in ("urls", "aliases")}
-    if "input_range" in fields:
-        lists["input_range"] = tuple(fields["input_range"])
-    return WeightEntry(**{**fields, **lists})
+    fields = dict(check_entry(item, index))
+    for key in fields.keys() & {"urls", "aliases", "input_range"}:
+        fields[key] = tuple(fields[key])
+    return WeightEntry(**fields)
