@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Sequence
 
 from . import __version__
 from .commands.interrupts import Stopped
-from .commands.terminal import PrintableFormatter, lasting_output, printable
+from .commands.terminal import PrintableFormatter, lasting_output, notify
 from .errors import GpenError
 
 COMPUTING = frozenset({"restore", "train", "evaluate", "benchmark"})  # with networks
@@ -60,13 +59,13 @@ def exit_code(work: Callable[[], int]) -> int:
         try:
             return work()
         except GpenError as error:
-            _say(str(error))
+            notify(f"gpen: {error}", lines=True)
             return USAGE_ERROR
         except Stopped as stopped:
-            _say(f"stopped by {stopped}")
+            notify(f"gpen: stopped by {stopped}")
             return stopped.code
         except KeyboardInterrupt:
-            _say("interrupted")
+            notify("gpen: interrupted")
             return INTERRUPTED
 
 
@@ -81,7 +80,3 @@ def _run(argv: Sequence[str] | None) -> int:
 
         keep_activation_memory()
     return args.handler(args)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(printable(f"gpen: {text}", keep="\n") + "\n")

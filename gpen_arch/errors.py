@@ -63,3 +63,18 @@ class DatasetError(GpenError):
 
 class TrainingError(GpenError):
     """Training cannot start, go on or resume."""
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return the text with control characters and undecodable bytes written out, as ``\\\\x1b``.
+
+    Names of files and answers of servers may hold what commands a terminal.
+
+    Example:
+        >>> print(printable("a\\x1b[2Jb"))
+        a\\x1b[2Jb
+    """
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
+        for char in text
+    )

@@ -165,7 +165,7 @@ class DetectFaces(io.ComfyNode):
 
 def default_detector() -> host.Hosted:
     """The detector of nodes whose socket is left open."""
-    return loaders.open_detector(loaders.DETECTOR_IDS[0], weights.DOWNLOAD)
+    return loaders.open_detector(loaders.NODES.detector, weights.DOWNLOAD)
 
 
 def find_faces(

@@ -22,9 +22,9 @@ from torch.overrides import TorchFunctionMode
 
 from ..gpen_arch.device.choice import resolve_dtype
 from ..gpen_arch.progress import ProgressCallback
+from ..gpen_arch.weights.roles import FOLDERS, OWN_FOLDER
 from .tensors import image_of
 
-MODEL_FOLDERS = ("gpen", "facerestore_models", "facedetection", "upscale_models")
 WEIGHT_SUFFIXES = frozenset({".pth", ".pt", ".safetensors"})
 PREVIEW_FRAMES = 4
 PREVIEW_SIDE = 2048
@@ -35,18 +35,19 @@ PREVIEW_SIDE = 2048
 
 def register_folders() -> None:
     """Tell ComfyUI of the model folders that we read; none is created, no path is replaced."""
-    for key in MODEL_FOLDERS:
+    for key in FOLDERS:
         known = key in folder_paths.folder_names_and_paths
         folder_paths.add_model_folder_path(key, str(Path(folder_paths.models_dir) / key))
         suffixes = folder_paths.folder_names_and_paths[key][1]
         # A new key has an empty set, which lists every file; another pack's set may be shared.
-        if not known or (key == "gpen" and suffixes is not folder_paths.supported_pt_extensions):
+        is_shared = suffixes is folder_paths.supported_pt_extensions
+        if not known or (key == OWN_FOLDER and not is_shared):
             suffixes.update(WEIGHT_SUFFIXES)
 
 
 def model_folders(first: str) -> tuple[Path, ...]:
     """Every folder that may hold our weights, those of the key ``first`` before the others."""
-    keys = (first, *(key for key in MODEL_FOLDERS if key != first))
+    keys = (first, *(key for key in FOLDERS if key != first))
     paths = [Path(path) for key in keys for path in folder_paths.get_folder_paths(key)]
     return tuple(dict.fromkeys(paths))
 

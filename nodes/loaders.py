@@ -17,12 +17,11 @@ from ..gpen_arch.faces import DETECTORS, load_detector
 from ..gpen_arch.inference import PreparedNetwork, prepare_for_inference
 from ..gpen_arch.loading import load_for
 from ..gpen_arch.portrait.restoration import FaceRestorer
+from ..gpen_arch.weights.roles import NODES
 from . import host, weights
 from .sockets import FaceDetectorSocket, GPENModelSocket, check_choices, declare
 
-# The small one first: it is what nodes take whose socket is left open.
 DETECTOR_IDS = tuple(sorted(kind.id for kind in DETECTORS))
-DEFAULT_UPSCALER = "realesrnet_x2"
 
 
 def if_missing_input() -> io.Combo.Input:
@@ -57,7 +56,7 @@ def gpen_model_input() -> io.Combo.Input:
     return io.Combo.Input(
         "model",
         options=weights.choices("restoration"),
-        default=weights.known_ids("restoration")[0],
+        default=NODES.model,
         tooltip=(
             "A published model by its id, or a GPEN file of your own in models/gpen (.pth, .pt, "
             ".safetensors; size and kind are read from the file). The GPEN-BFR weights are for "
@@ -200,7 +199,7 @@ def detector_input() -> io.Combo.Input:
     return io.Combo.Input(
         "detector_name",
         options=list(DETECTOR_IDS),
-        default=DETECTOR_IDS[0],
+        default=NODES.detector,
         tooltip=(
             "mobile0.25: 1.7 MiB, quick. resnet50: 104 MiB, the published choice; better with "
             "tilted, small and covered faces."

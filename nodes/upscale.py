@@ -27,7 +27,7 @@ def upscaler_input(name: str) -> io.Combo.Input:
     return io.Combo.Input(
         name,
         options=[*weights.choices("upscaling"), NO_NETWORK],
-        default=loaders.DEFAULT_UPSCALER,
+        default=loaders.NODES.upscaler,
         tooltip=(
             "A RealESRNet / Real-ESRGAN network by its id, or a file of your own in "
             "models/upscale_models; a x4 network is reduced to x2. 'lanczos (no model)' only "

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..gpen_arch.errors import WeightsNotFoundError
-from ..gpen_arch.weights import WeightEntry, load_manifest, locate_entry
-from ..gpen_arch.weights.download import fetch, offline_requested
-from ..gpen_arch.weights.locate import check_contents, warn_of_unreachable
+from ..gpen_arch.loading import recognise_file
+from ..gpen_arch.networks import Role
+from ..gpen_arch.weights import WeightEntry, fetch, load_manifest, locate_entry, obtain
+from ..gpen_arch.weights.locate import check_contents
+from ..gpen_arch.weights.roles import OWN_FOLDER, ROLE_FOLDERS
 from . import host
 
 DOWNLOAD = "download"
 ERROR = "error"
 IF_MISSING = (DOWNLOAD, ERROR)
 
-# Where users keep files of each role: our folder first, then those of other packs.
-_FOLDERS = {
-    "restoration": ("gpen", "facerestore_models"),
-    "upscaling": ("upscale_models",),
-    "detection": ("facedetection", "gpen"),
+_FORBIDDEN = "'if_missing' is set to error, so it was not fetched."
+
+_NETWORKS: dict[str, Role] = {
+    "restoration": "restorer",
+    "upscaling": "upscaler",
+    "detection": "detector",
 }
+"""What the networks of a role's files are for."""
 
 
 def known_ids(role: str) -> list[str]:
@@ -30,21 +35,31 @@ def known_ids(role: str) -> list[str]:
 
 
 def choices(role: str) -> list[str]:
-    """What a dropdown offers: every known id, then other files that are installed here.
+    """What a dropdown offers: every known id, then other files of this role that are installed.
 
     The ids come first and are the same everywhere, so that a shared workflow opens on a machine
     that lacks the file.
     """
+    return [*known_ids(role), *dict.fromkeys(_installed(role))]
+
+
+def _installed(role: str) -> Iterator[str]:
     manifest = load_manifest()
-    names: list[str] = []
-    for key in _FOLDERS[role]:
+    for key in ROLE_FOLDERS[role]:
         for name in host.installed_files(key):
-            is_known = manifest.find(Path(name).name) is not None
-            # Folders that are not ours hold many kinds of restoration models.
-            fits = key in ("gpen", "upscale_models") or "gpen" in name.lower()
-            if fits and not is_known:
-                names.append(name)
-    return [*known_ids(role), *dict.fromkeys(names)]
+            if manifest.find(Path(name).name) is None and _fits(key, name, role):
+                yield name
+
+
+def _fits(key: str, name: str, role: str) -> bool:
+    """Whether a file's keys are those of a network for this role.
+
+    A file whose keys tell nothing is offered where it can only be meant for us: loading it says
+    what is wrong with it.
+    """
+    path = host.full_path(key, name)
+    found = None if path is None else recognise_file(path)
+    return key == OWN_FOLDER if found is None else found.role == _NETWORKS[role]
 
 
 @dataclass(frozen=True)
@@ -78,17 +93,18 @@ def find(name: str, role: str, if_missing: str = ERROR) -> Found:
         DownloadError: it could not be fetched.
     """
     entry = load_manifest().find(name)
-    here = _locate(name, role)
-    if here is not None:
-        return Found.at(name, here, entry)
     if entry is None:
-        raise WeightsNotFoundError(_unknown(name, role))
-    folders = host.model_folders(entry.folder)
-    warn_of_unreachable(folders)  # the file may lie behind a closed door
-    folder = folders[0]
-    if if_missing == DOWNLOAD and entry.pinned and entry.urls and not offline_requested():
-        return Found.at(name, fetch(entry, folder, on_progress=host.progress_bar()), entry)
-    raise WeightsNotFoundError(_advice(entry, folder, if_missing))
+        path = _own_file(name, role)
+        if path is None:
+            raise WeightsNotFoundError(_unknown(name, role))
+        return Found.at(name, path)
+    path = obtain(
+        entry,
+        host.model_folders(entry.folder),
+        forbidden=None if if_missing == DOWNLOAD else _FORBIDDEN,
+        fetch_into=_fetch,
+    )
+    return Found.at(name, path, entry)
 
 
 def input_range(found: Found) -> tuple[float, float] | None:
@@ -98,36 +114,28 @@ def input_range(found: Found) -> tuple[float, float] | None:
 
 def identity(name: str, role: str) -> str:
     """Changes whenever the file behind a name does: for ``fingerprint_inputs``."""
-    path = _locate(name, role)
+    entry = load_manifest().find(name)
+    path = (
+        _own_file(name, role)
+        if entry is None
+        else locate_entry(entry, host.model_folders(entry.folder))
+    )
     return f"{name}: missing" if path is None else str(Found.at(name, path))
 
 
-def _locate(name: str, role: str) -> Path | None:
-    entry = load_manifest().find(name)
-    if entry is not None:
-        return locate_entry(entry, host.model_folders(entry.folder))
-    paths = (host.full_path(key, name) for key in _FOLDERS[role])
+def _fetch(entry: WeightEntry, folder: Path) -> Path:
+    return fetch(entry, folder, on_progress=host.progress_bar())
+
+
+def _own_file(name: str, role: str) -> Path | None:
+    """Where a file that the manifest does not know lies."""
+    paths = (host.full_path(key, name) for key in ROLE_FOLDERS[role])
     return next((path for path in paths if path is not None), None)
 
 
 def _unknown(name: str, role: str) -> str:
-    folders = " or ".join(str(host.model_folders(key)[0]) for key in _FOLDERS[role])
+    folders = " or ".join(str(host.model_folders(key)[0]) for key in ROLE_FOLDERS[role])
     return (
         f"expected the model file {name!r}, found no such file in {folders}. "
         f"Put it there, or choose one of: {', '.join(known_ids(role))}"
-    )
-
-
-def _advice(entry: WeightEntry, folder: Path, if_missing: str) -> str:
-    if not entry.pinned or not entry.urls:
-        reason = "It has no published hash, so it is never fetched automatically."
-    elif if_missing != DOWNLOAD:
-        reason = "'if_missing' is set to error, so it was not fetched."
-    else:
-        reason = "Downloads are off (GPEN_OFFLINE or HF_HUB_OFFLINE is set)."
-    urls = " or ".join(entry.urls) or "the release of this pack"
-    return (
-        f"{entry.id}: expected the file {entry.file}, found it in no model folder. {reason} "
-        f"Get it from {urls} ({entry.size_text}, licence: {entry.licence}) and save it as "
-        f"{folder / entry.file}"
     )

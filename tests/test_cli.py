@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,8 +39,9 @@ def run(weights: Path, assets: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("GPEN_WEIGHTS_DIR", raising=False)
 
-    def call(*args: object, detector: str = DETECTOR) -> int:
-        models = ["--model", "small.pth", "--detector", detector, "--dtype", "fp32", "--offline"]
+    def call(*args: object) -> int:
+        models = ["--model", "small.pth", "--dtype", "fp32", "--offline"]
+        models += [] if "--aligned" in args else ["--detector", DETECTOR]
         folders = ["--weights-dir", str(weights), "--weights-dir", str(assets / "weights")]
         return main(["restore", *map(str, args), *models, *folders])
 
@@ -118,8 +120,41 @@ def test_no_faces_is_no_error(run, blank: Path, tmp_path: Path) -> None:
 
 def test_aligned_crops_need_no_detector(run, blank: Path, tmp_path: Path) -> None:
     out = tmp_path / "o.png"
-    assert run(blank, "-o", out, "--aligned", "--compare", detector="nowhere.pth") == 0
+    assert run(blank, "-o", out, "--aligned", "--compare") == 0
     assert read_image(out).pixels.shape == (3, 128, 128)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        *(
+            (["--aligned", *option], f"--aligned restores .* without {option[0]}, which cannot act")
+            for option in (
+                ["--detector", DETECTOR],
+                ["--scale", "2"],
+                ["--background", "realesrnet"],
+                ["--confidence", "0.9"],  # the default, but given
+                ["--min-face-size", "0"],
+                ["--published-order"],
+                ["--faces-per-batch", "0"],
+                ["--tile", "0"],
+                ["--save-faces", "faces"],
+            )
+        ),
+        (["--aligned", "--scale", "2", "--tile", "64"], "without --scale, --tile"),
+        (["--scale", "1", "--background", "lanczos"], "--scale 1 keeps .* without --background"),
+        (["--scale", "1", "--tile", "64"], "--scale 1 keeps .* without --tile"),
+        (["--background", "lanczos", "--tile", "64"], "--background lanczos .* without --tile"),
+        (["--background", "none", "--tile", "64"], "--background none .* without --tile"),
+    ],
+)
+def test_an_option_that_cannot_act_is_refused(
+    arguments: list[str], refused: str, blank: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert main(["restore", str(blank), "-o", str(tmp_path / "o.png"), *arguments]) == 2
+    assert re.search(refused, capsys.readouterr().err)
+    assert not (tmp_path / "o.png").exists()
 
 
 def test_background_none_keeps_the_size(run, blank: Path, tmp_path: Path) -> None:

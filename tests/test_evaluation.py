@@ -15,7 +15,7 @@ from gpen_arch.cli import build_parser
 from gpen_arch.errors import (
     CorruptWeightsError,
     InvalidOptionError,
-    WeightsMismatchError,
+    UnsupportedModelError,
     WeightsNotFoundError,
 )
 from gpen_arch.evaluation import perceptual
@@ -164,7 +164,7 @@ def test_lpips_takes_torchvisions_file(tmp_path: Path) -> None:
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.bias is not None]
     assert torch.equal(convolutions[0].weight, state["features.0.weight"])
     assert torch.equal(convolutions[4].weight, state["features.10.weight"])
-    with pytest.raises(WeightsMismatchError, match=r"vgg16-397923af\.pth"):
+    with pytest.raises(UnsupportedModelError, match=r"expected .*vgg16-397923af\.pth"):
         perceptual.load_lpips("vgg", path=tmp_path / "alexnet-owt-7be5be79.pth")
 
 
@@ -180,7 +180,7 @@ def test_a_bundled_backbone_with_other_contents_is_refused(tmp_path: Path) -> No
     path = tmp_path / "alexnet.ckpt"
     path.write_bytes(b"not the published arrays")
     with pytest.raises(CorruptWeightsError, match="Reinstall it"):
-        perceptual._from_bundle(path, "0" * 64, [])
+        perceptual._from_bundle(path, "0" * 64, nn.Identity())
 
 
 # Evaluation and report
@@ -245,7 +245,7 @@ def test_what_is_missing_is_said_and_the_rest_goes_on() -> None:
     assert [metric.name for metric in metrics.pairs] == ["psnr", "ssim"]
     assert set(metrics.unavailable) == {"lpips_alex", "lpips_vgg", "identity", "fid"}
     table = format_table(evaluate(trials(2), metrics))
-    assert "fid: not available. Expected weights-inception" in table
+    assert "fid: not available. expected weights-inception" in table
     with pytest.raises(InvalidOptionError, match="niqe"):
         available_metrics(["niqe"])
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from gpen_arch.errors import CorruptWeightsError, WeightsMismatchError
+from gpen_arch.errors import CorruptWeightsError, UnsupportedModelError, WeightsMismatchError
 from gpen_arch.evaluation import perceptual
 from gpen_arch.evaluation.metrics import FrechetDistance
 
@@ -61,8 +61,13 @@ def test_inceptions_own_numbers_are_used(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_backbone_without_its_biases_is_named(tmp_path: Path) -> None:
     pytest.importorskip("lpips")
+    torchvision = pytest.importorskip("torchvision")
+    state = torchvision.models.alexnet(weights=None).state_dict()
+    path = tmp_path / "alexnet-owt-7be5be79.pth"
+    torch.save({key: value for key, value in state.items() if key.endswith("weight")}, path)
+    with pytest.raises(WeightsMismatchError, match=r"alexnet-owt-7be5be79\.pth.*missing 5 .*bias"):
+        perceptual.load_lpips("alex", path=path)
     for odd in ({"features.0.weight": torch.zeros(1)}, {"features.x.weight": torch.zeros(1)}):
-        path = tmp_path / "alexnet-owt-7be5be79.pth"
         torch.save(odd, path)
-        with pytest.raises(WeightsMismatchError, match=r"alexnet-owt-7be5be79\.pth"):
+        with pytest.raises(UnsupportedModelError, match=r"expected .*alexnet-owt-7be5be79\.pth"):
             perceptual.load_lpips("alex", path=path)

@@ -380,6 +380,30 @@ def test_an_upscaler_is_no_gpen_model(server: Server) -> None:
         server.run(graph)
 
 
+def test_dropdowns_offer_files_by_what_they_hold(server: Server) -> None:
+    models = server.base / "models"
+    others = models / "facerestore_models"
+    others.mkdir()
+    generator = (models / "gpen" / TINY_GPEN).read_bytes()
+    upscaler = (models / "upscale_models" / TINY_UPSCALER).read_bytes()
+    (others / "portrait.pth").write_bytes(generator)
+    (others / "gpen-by-name-only.pth").write_bytes(upscaler)
+    (others / "gpen-broken.pth").write_bytes(generator[:1000])
+    (models / "gpen" / "broken.pth").write_bytes(generator[:1000])
+    (models / "upscale_models" / "portrait.pth").write_bytes(generator)
+    infos = server.get("/object_info")
+
+    def offered(node_id: str) -> set[str]:
+        return set(infos[node_id]["input"]["required"]["model"][1]["options"])
+
+    restorers, upscalers = offered("GPEN_LoadModel"), offered("GPEN_BackgroundUpscale")
+    # What cannot be recognised is offered in our own folder, where loading it says what is wrong.
+    assert restorers >= {TINY_GPEN, "portrait.pth", "broken.pth"}
+    assert not restorers & {"gpen-by-name-only.pth", "gpen-broken.pth", TINY_UPSCALER}
+    assert TINY_UPSCALER in upscalers
+    assert "portrait.pth" not in upscalers
+
+
 def test_a_replaced_weight_file_is_noticed(server: Server) -> None:
     folder = server.base / "models/gpen"
     weights = torch.load(folder / TINY_GPEN, weights_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from time import perf_counter
 
 import cv2
 from PIL import Image
-from tqdm import tqdm
 
 from ..device.memory import is_out_of_memory
 from ..errors import GpenError, OutputError
@@ -23,7 +21,7 @@ from .names import PlannedPicture
 from .outputs import write_outputs
 from .plan import Plan
 from .run_report import NOT_REACHED, FileResult, RunReport
-from .terminal import StepBar, printable
+from .terminal import StepBar, counting_bar, notify, say
 
 # What one picture can make go wrong: our own errors, the file system (its name, its permissions,
 # the disk), memory (Python's and numpy's MemoryError; torch's RuntimeErrors are told apart below),
@@ -82,7 +80,7 @@ class Batch:
 
     def _sort_out(self, report: RunReport) -> list[int]:
         """Enter what needs no work; the numbers of the pictures that do."""
-        pending = []
+        pending: list[int] = []
         for index, planned in enumerate(self.plan.pictures):
             done = (
                 self._without_work(planned, report.entries[index]) if self.skip_finished else None
@@ -112,13 +110,11 @@ class Batch:
 
     def _work_off(self, pending: list[int], report: RunReport, enhance: Enhance) -> None:
         total = len(report.entries)
-        disable = True if self.quiet or total == 1 else None
-        with tqdm(
-            total=total, initial=total - len(pending), unit="picture", disable=disable
-        ) as bar:
+        quiet, done = self.quiet or total == 1, total - len(pending)
+        with counting_bar("picture", total, done=done, quiet=quiet) as count:
             for index in pending:
                 self._restore(index, report, enhance)
-                bar.update()
+                count()
 
     def _restore(self, index: int, report: RunReport, enhance: Enhance) -> None:
         planned = self.plan.pictures[index]
@@ -133,7 +129,7 @@ class Batch:
             report.set(index, self._failed(planned, error))
             return
         if summary and not self.quiet:
-            tqdm.write(printable(f"{planned.source.name}: {summary} -> {planned.result}"))
+            say(f"{planned.source.name}: {summary} -> {planned.result}")
 
     def _restore_picture(self, index: int, report: RunReport, enhance: Enhance) -> str:
         """Restore, write and enter one picture; what to say about it."""
@@ -166,17 +162,17 @@ class Batch:
             report.write()
         except OutputError as error:
             report.lost = True
-            tqdm.write(printable(f"the report is missing: {error}"), file=sys.stderr)
+            notify(f"the report is missing: {error}")
         counted = report.counts()
         begun = counted.get(NOT_REACHED, 0) < len(report.entries)
         if begun and not self.quiet and len(report.entries) > 1:
             counts = (f"{count} {name}" for name, count in counted.items())
-            tqdm.write(", ".join(counts).replace("_", " "))
+            say(", ".join(counts).replace("_", " "))
 
 
 def _complain(path: Path, text: str) -> None:
     """One line on standard error; the name once, even if the text begins with it."""
-    tqdm.write(printable(f"{path}: {text.removeprefix(f'{path}: ')}"), file=sys.stderr)
+    notify(f"{path}: {text.removeprefix(f'{path}: ')}")
 
 
 def _describe(error: Exception) -> str:

@@ -1,16 +1,20 @@
 """``gpen degrade``: pairs of good and degraded faces from a folder of good ones."""
 
+from __future__ import annotations
+
 import argparse
-import sys
 from pathlib import Path
-from typing import Any
 
-from .terminal import progress_bar
+from ..data.pairs import write_pairs
+from ..data.sources import open_source
+from ..degradation.recipes import load_recipe
+from .options import Subparsers
+from .terminal import notify, progress_bar, say
 
 
-def add_degrade_command(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds the parser; its handler is :func:`run_degrade`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+def add_degrade_command(subparsers: Subparsers) -> None:
+    """Add ``degrade`` to the parser."""
+    parser = subparsers.add_parser(
         "degrade",
         help="write pairs of good and degraded faces for training",
         description="Degrade every face and write hq/, lq/ and manifest.json into a new folder.",
@@ -28,29 +32,24 @@ def add_degrade_command(subparsers: Any) -> argparse.ArgumentParser:
         "--keep-originals", action="store_true", help="no flips and no lost colours in hq"
     )
     parser.set_defaults(handler=run_degrade)
-    return parser
 
 
-def run_degrade(arguments: argparse.Namespace) -> int:
-    """Writes the pairs; 0, or 1 where pictures had to be left out."""
-    from ..data.pairs import write_pairs
-    from ..data.sources import open_source
-    from ..degradation.recipes import load_recipe
-
-    recipe = load_recipe(arguments.recipe)
-    if arguments.keep_originals:
+def run_degrade(args: argparse.Namespace) -> int:
+    """Write the pairs; 0, or 1 where pictures had to be left out."""
+    recipe = load_recipe(args.recipe)
+    if args.keep_originals:
         recipe = recipe.without_augmentation()
-    source = open_source(arguments.input)
+    source = open_source(args.input)
     with progress_bar("degrade", "face") as on_progress:
         report = write_pairs(
             source,
-            arguments.output,
+            args.output,
             recipe,
-            seed=arguments.seed,
-            size=arguments.size,
+            seed=args.seed,
+            size=args.size,
             on_progress=on_progress,
         )
     for each in report.skipped:
-        sys.stderr.write(f"left out: {each.name}: {each.reason}\n")
-    sys.stdout.write(f"{len(report.pairs)} pairs in {report.folder}\n")
+        notify(f"left out: {each.name}: {each.reason}")
+    say(f"{len(report.pairs)} pairs in {report.folder}")
     return 1 if report.skipped else 0

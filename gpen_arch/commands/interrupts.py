@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -22,7 +22,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def stopping_signals() -> Iterator[None]:
+def stopping_signals() -> Generator[None, None, None]:
     """Within the block SIGINT, SIGTERM and SIGHUP raise :class:`Stopped`.
 
     One that is ignored (``nohup``) stays so. Outside the main thread nothing changes.
@@ -36,7 +36,7 @@ def stopping_signals() -> Iterator[None]:
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
+def signals_held() -> Generator[None, None, None]:
     """Within the block SIGINT, SIGTERM and SIGHUP wait; afterwards the first one is delivered."""
     received: list[int] = []
     try:
@@ -48,7 +48,7 @@ def signals_held() -> Iterator[None]:
 
 
 @contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Generator[None, None, None]:
     before: dict[int, object] = {}
     try:
         if threading.current_thread() is threading.main_thread():

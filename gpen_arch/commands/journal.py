@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..errors import OutputError
 from .names import PlannedPicture
@@ -168,11 +168,18 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(record, dict) or not isinstance(record.get("files"), list):
+    if not isinstance(record, dict):
         return None
+    record = cast("dict[str, Any]", record)
+    files = record.get("files")
+    if not isinstance(files, list):
+        return None
+    return record if all(map(_is_file, cast("list[object]", files))) else None
+
+
+def _is_file(entry: object) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    entry = cast("dict[str, object]", entry)
     types = {"file": str, "kind": str, "bytes": int}
-    whole = all(
-        isinstance(each, dict) and all(isinstance(each.get(k), t) for k, t in types.items())
-        for each in record["files"]
-    )
-    return record if whole else None
+    return all(isinstance(entry.get(key), kind) for key, kind in types.items())

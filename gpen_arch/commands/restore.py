@@ -4,20 +4,45 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InvalidOptionError
 from ..images import MAX_PIXELS, find_images
 from ..portrait.pipeline import PortraitOptions
+from ..weights.roles import COMMAND_LINE
 from .batch import Batch
 from .enhance import Enhance, load_enhancer
 from .interrupts import stopping_signals
 from .journal import JOURNAL_NAME
-from .models import add_model_arguments
+from .models import DEFAULT_BACKGROUND, add_model_arguments
+from .options import Subparsers, add_quiet, given, refuse_given
 from .plan import make_plan
 
-BACKGROUNDS = "realesrnet, lanczos, none, or the id or file of a super-resolution network"
-
+BACKGROUNDS = (
+    "realesrnet, lanczos, none, or the id or file of a super-resolution network (realesrnet)"
+)
+_PORTRAIT_OPTIONS = (
+    "scale",
+    "strength",
+    "confidence",
+    "min_face_size",
+    "faces_per_batch",
+    "tile",
+    "published_order",
+)
+_OF_WHOLE_PICTURES = (
+    "detector",
+    "scale",
+    "background",
+    "confidence",
+    "min_face_size",
+    "published_order",
+    "faces_per_batch",
+    "tile",
+    "save_faces",
+)
+"""Options that have nothing to act on in an aligned crop."""
 
 DESCRIPTION = """\
 Find every face, restore it with GPEN, upscale everything else, and write the whole
@@ -42,9 +67,9 @@ Exit codes: 0 all done; 1 some pictures failed, or the report could not be writt
 2 could not start; 130 interrupted (128 + its number for another signal)."""
 
 
-def add_restore_command(subparsers) -> None:
+def add_restore_command(subparsers: Subparsers) -> None:
     """Add ``restore`` to the parser."""
-    parser: ArgumentParser = subparsers.add_parser(
+    parser = subparsers.add_parser(
         "restore",
         help="restore the faces in pictures, upscale the rest",
         description=DESCRIPTION,
@@ -66,23 +91,28 @@ def add_restore_command(subparsers) -> None:
 
 
 def _add_picture_arguments(parser: ArgumentParser) -> None:
+    """Add what the pictures depend on.
+
+    The options that cannot act beside another one have None for their default, so that they can be
+    told from options that were given.
+    """
     group = parser.add_argument_group("restoration")
     group.add_argument("--scale", type=int, choices=(1, 2, 4), help="size of the result (2)")
-    group.add_argument("--background", default="realesrnet", metavar="KIND", help=BACKGROUNDS)
+    group.add_argument("--background", metavar="KIND", help=BACKGROUNDS)
     group.add_argument("--strength", type=float, default=1.0, help="0..1, of the restoration (1)")
-    group.add_argument("--confidence", type=float, default=0.9, help="0..1, of detections (0.9)")
+    group.add_argument("--confidence", type=float, help="0..1, of detections (0.9)")
+    group.add_argument("--min-face-size", type=float, metavar="PX", help="leave smaller faces (0)")
     group.add_argument(
-        "--min-face-size", type=float, default=0.0, metavar="PX", help="leave smaller faces (0)"
+        "--aligned",
+        action="store_true",
+        help="inputs are aligned face crops: nothing is detected, upscaled or pasted",
     )
-    group.add_argument("--aligned", action="store_true", help="inputs are aligned face crops")
     group.add_argument(
         "--published-order",
         action="store_true",
         help="detect and crop on the enlarged picture, as the published pipeline does",
     )
-    group.add_argument(
-        "--faces-per-batch", type=int, default=0, metavar="N", help="0 chooses by device (0)"
-    )
+    group.add_argument("--faces-per-batch", type=int, metavar="N", help="0 chooses by device (0)")
     group.add_argument(
         "--max-megapixels",
         type=float,
@@ -90,9 +120,7 @@ def _add_picture_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="refuse larger inputs before they are decoded (200)",
     )
-    group.add_argument(
-        "--tile", type=int, default=0, metavar="PX", help="side of an upscaling tile; 0 chooses (0)"
-    )
+    group.add_argument("--tile", type=int, metavar="PX", help="side of an upscaling tile (0: auto)")
 
 
 def _add_output_arguments(parser: ArgumentParser) -> None:
@@ -107,7 +135,7 @@ def _add_output_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="leave alone what the journal knows as finished",
     )
-    group.add_argument("--quiet", action="store_true", help="print errors only")
+    add_quiet(group)
 
 
 def run_restore(
@@ -124,16 +152,8 @@ def run_restore(
         Stopped: a signal stopped it; the report is written.
     """
     with stopping_signals():
-        scale = _resolve_scale(args)
-        options = PortraitOptions(
-            scale=scale,
-            strength=args.strength,
-            confidence=args.confidence,
-            min_face_size=args.min_face_size,
-            faces_per_batch=args.faces_per_batch,
-            tile=args.tile,
-            published_order=args.published_order,
-        )
+        _refuse_idle_options(args)
+        options = _portrait_options(args)
         found = find_images(args.inputs)
         plan = make_plan(
             found.paths,
@@ -159,8 +179,8 @@ def _settings(args: Namespace, options: PortraitOptions) -> dict[str, object]:
     """What the pictures depend on; speed and memory do not count."""
     return {
         "model": args.model,
-        "detector": args.detector,
-        "background": args.background,
+        "detector": args.detector or COMMAND_LINE.detector,
+        "background": args.background or DEFAULT_BACKGROUND,
         "scale": options.scale,
         "strength": options.strength,
         "confidence": options.confidence,
@@ -170,11 +190,24 @@ def _settings(args: Namespace, options: PortraitOptions) -> dict[str, object]:
     }
 
 
-def _resolve_scale(args: Namespace) -> int:
-    if args.background == "none":
-        if args.scale not in (None, 1):
-            raise InvalidOptionError(
-                f"--background none keeps the size: expected --scale 1, found {args.scale}"
-            )
-        return 1
-    return 2 if args.scale is None else args.scale
+def _portrait_options(args: Namespace) -> PortraitOptions:
+    options = PortraitOptions(**given(args, *_PORTRAIT_OPTIONS))
+    return replace(options, scale=1) if args.background == "none" else options
+
+
+def _refuse_idle_options(args: Namespace) -> None:
+    """Refuse what was asked for in vain.
+
+    Raises:
+        InvalidOptionError: an option was given that another one keeps from acting.
+    """
+    if args.aligned:
+        refuse_given(args, "--aligned restores the crop and nothing else", *_OF_WHOLE_PICTURES)
+    if args.background == "none" and args.scale not in (None, 1):
+        raise InvalidOptionError(
+            f"--background none keeps the size: expected --scale 1, found {args.scale}"
+        )
+    if args.scale == 1 and args.background != "none":
+        refuse_given(args, "--scale 1 keeps the background as it is", "background", "tile")
+    if args.background in ("none", "lanczos"):
+        refuse_given(args, f"--background {args.background} upscales with no network", "tile")

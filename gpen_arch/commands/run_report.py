@@ -25,7 +25,7 @@ class FileResult:
     status: str = NOT_REACHED
     seconds: float = 0.0
     error: str | None = None
-    report: dict[str, object] = field(default_factory=dict)
+    report: dict[str, object] = field(default_factory=dict[str, object])
 
 
 class RunReport:

@@ -5,34 +5,40 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from tqdm import tqdm
 
+from ..errors import printable
 from ..progress import ProgressCallback
 
+BYTES = "B"
+"""The unit of a bar that counts bytes."""
 
-def printable(text: str, *, keep: str = "") -> str:
-    """The text with control characters and undecodable bytes written out, as ``\\\\x1b``.
 
-    A file may be named so that its name commands a terminal.
+def say(text: str, *, lines: bool = False) -> None:
+    """Write a result, or what was done, to standard output; bars make room for it.
 
-    Example:
-        >>> print(printable("a\\x1b[2Jb"))
-        a\\x1b[2Jb
+    Args:
+        text: one line, unless ``lines``; whatever could command a terminal is written out.
+        lines: it may have several.
     """
-    return "".join(
-        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
-        for char in text
-    )
+    tqdm.write(printable(text, keep="\n" if lines else ""))
+
+
+def notify(text: str, *, lines: bool = False) -> None:
+    """Write what somebody should know to standard error; see :func:`say`."""
+    tqdm.write(printable(text, keep="\n" if lines else ""), file=sys.stderr)
 
 
 @contextmanager
-def progress_bar(title: str, unit: str) -> Iterator[ProgressCallback]:
+def progress_bar(
+    title: str, unit: str, *, total: int | None = None, quiet: bool = False
+) -> Generator[ProgressCallback, None, None]:
     """A bar on standard error, as a progress callback; none where that is not a terminal."""
-    with tqdm(desc=title, unit=unit, disable=None, leave=False) as bar:
+    with _bar(title, unit, total=total, quiet=quiet) as bar:
 
         def report(done: int, total: int) -> None:
             bar.total = total
@@ -41,32 +47,60 @@ def progress_bar(title: str, unit: str) -> Iterator[ProgressCallback]:
         yield report
 
 
+@contextmanager
+def counting_bar(
+    unit: str, total: int, *, done: int = 0, quiet: bool = False
+) -> Generator[Callable[[], object], None, None]:
+    """A bar that stays; every call of what it gives counts one."""
+    with _bar(None, unit, total=total, done=done, quiet=quiet, stays=True) as bar:
+        yield bar.update
+
+
 class StepBar:
     """One line of progress over the steps of a picture, gone when it is done."""
 
     def __init__(self, name: str, *, quiet: bool) -> None:
-        # None: none where standard error is not a terminal.
-        disable = True if quiet else None
-        self.bar = tqdm(desc=printable(name), leave=False, disable=disable, unit="step")
-        self.stage = ""
+        self._bar = _bar(name, "step", quiet=quiet)
+        self._stage = ""
 
     def __enter__(self) -> StepBar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.close()
+        self._bar.close()
 
     def update(self, stage: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` units of a stage are done."""
-        if self.bar.disable:
+        if self._bar.disable:
             return
-        if stage != self.stage:
-            self.stage = stage
-            self.bar.set_postfix_str(stage, refresh=False)
-            self.bar.reset(total)
-        self.bar.total = total
-        self.bar.n = done
-        self.bar.refresh()
+        if stage != self._stage:
+            self._stage = stage
+            self._bar.set_postfix_str(stage, refresh=False)
+            self._bar.reset(total)
+        self._bar.total = total
+        self._bar.n = done
+        self._bar.refresh()
+
+
+def _bar(
+    title: str | None,
+    unit: str,
+    *,
+    total: int | None = None,
+    done: int = 0,
+    quiet: bool = False,
+    stays: bool = False,
+) -> tqdm[NoReturn]:
+    return tqdm(
+        desc=title and printable(title),
+        unit=unit,
+        unit_scale=unit == BYTES,
+        unit_divisor=1024 if unit == BYTES else 1000,
+        total=total,
+        initial=done,
+        leave=stays,
+        disable=True if quiet else None,  # None: where standard error is not a terminal
+    )
 
 
 class PrintableFormatter(logging.Formatter):
@@ -78,7 +112,7 @@ class PrintableFormatter(logging.Formatter):
 
 
 @contextmanager
-def lasting_output() -> Iterator[None]:
+def lasting_output() -> Generator[None, None, None]:
     """Within the block nobody has to listen: text that cannot be written is dropped.
 
     The reader of a pipe may have left (``gpen restore ... | head -1``), the streams may be closed,

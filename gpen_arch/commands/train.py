@@ -1,21 +1,32 @@
 """``gpen train``: train or fine-tune a GPEN on a folder of aligned faces."""
 
+from __future__ import annotations
+
 import argparse
 import json
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import InvalidOptionError
-from .terminal import progress_bar
+from ..training.config import TrainingConfig, load_config
+from ..training.extra_losses import load_extra_losses
+from ..training.interrupts import StopSignal
+from ..training.plan import format_plan, make_plan
+from ..training.resuming import PICTURES
+from ..training.session import TrainingRequest, make_accelerator, open_faces, open_trainer
+from .options import Subparsers, add_weights_dir
+from .terminal import progress_bar, say
+
+if TYPE_CHECKING:
+    from ..training.accelerator import Accelerator
 
 BUILTIN = Path(__file__).resolve().parents[1] / "builtin"
 STOPPED = 130
 
 
-def add_train_command(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds the parser; it runs :func:`run_train`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+def add_train_command(subparsers: Subparsers) -> None:
+    """Add ``train`` to the parser."""
+    parser = subparsers.add_parser(
         "train",
         help="train or fine-tune a GPEN on aligned faces",
         description="Train a GPEN. The same command again resumes a run that was stopped; start it "
@@ -35,16 +46,13 @@ def add_train_command(subparsers: Any) -> argparse.ArgumentParser:
         "--continue-with", nargs="+", default=[], metavar="KEY[=VALUE]",
         help="let a stopped run go on with these values changed: optimiser.encoder_lr=1e-3 ...",
     )  # fmt: skip
+    # Not the option of the other commands: which GPU, is accelerate's to say.
     parser.add_argument("--device", default="auto", choices=("auto", "cpu"), help="(auto)")
-    parser.add_argument(
-        "--weights-dir", type=Path, action="append", default=[], metavar="DIR",
-        help="look here first for pretrained networks",
-    )  # fmt: skip
+    add_weights_dir(parser, "look here first for pretrained networks")
     for name in ("arcface", "alex", "vgg"):
         parser.add_argument(f"--{name}", type=Path, help=f"path of {name}, for its loss")
     parser.add_argument("--dry-run", action="store_true", help="measure and print the plan only")
     parser.set_defaults(handler=run_train)
-    return parser
 
 
 OVERRIDES: dict[str, tuple[str, str, type, str]] = {
@@ -73,21 +81,16 @@ def _builtin_names() -> list[str]:
     return sorted(path.stem for path in BUILTIN.glob("*.toml"))
 
 
-def run_train(arguments: argparse.Namespace) -> int:
-    """Trains, or prints the plan; 0 when finished, 130 when stopped before (and saved)."""
-    from ..training.interrupts import StopSignal
-    from ..training.session import TrainingRequest, make_accelerator, open_trainer
-
-    config = _config(arguments)
-    networks = {
-        name: path for name in ("arcface", "alex", "vgg") if (path := getattr(arguments, name))
-    }
+def run_train(args: argparse.Namespace) -> int:
+    """Train, or print the plan; 0 when finished, 130 when stopped before (and saved)."""
+    config = _config(args)
+    networks = {name: path for name in ("arcface", "alex", "vgg") if (path := getattr(args, name))}
     request = TrainingRequest(
-        config, arguments.data, arguments.val, arguments.out, arguments.device, networks,
-        tuple(arguments.weights_dir), tuple(_changed(arguments)),
+        config, args.data, args.val, args.out, args.device, networks,
+        tuple(args.weights_dir), tuple(_changed(args)),
     )  # fmt: skip
     accelerator = make_accelerator(config, request.device)
-    if arguments.dry_run:
+    if args.dry_run:
         return _print_plan(request, accelerator)
     with progress_bar("check", "face") as on_progress:
         trainer = open_trainer(request, accelerator, on_progress)
@@ -96,24 +99,23 @@ def run_train(arguments: argparse.Namespace) -> int:
     if accelerator.is_main_process:
         state = "finished" if result.finished else "stopped and saved; the same command resumes"
         best = {"psnr": f"PSNR {result.score:.2f} dB", "lpips": f"LPIPS {-result.score:.4f}"}
-        sys.stdout.write(
+        say(
             f"{state} at step {result.step}; best {best[config.run.best]} at step "
-            f"{result.best_step}\nweights: {result.weights}\n"
+            f"{result.best_step}\nweights: {result.weights}",
+            lines=True,
         )
     return 0 if result.finished else STOPPED
 
 
-def _config(arguments: argparse.Namespace) -> Any:
-    from ..training.config import TrainingConfig, load_config
-
-    named = BUILTIN / f"{arguments.config}.toml"
-    config = load_config(named if named.is_file() else arguments.config)
+def _config(args: argparse.Namespace) -> TrainingConfig:
+    named = BUILTIN / f"{args.config}.toml"
+    config = load_config(named if named.is_file() else args.config)
     tables = config.to_dict()
     for option, (table, key, _, _) in OVERRIDES.items():
-        value = getattr(arguments, option.removeprefix("--").replace("-", "_"))
+        value = getattr(args, option.removeprefix("--").replace("-", "_"))
         if value is not None:
             tables[table][key] = value
-    for option, value in _changed(arguments).items():
+    for option, value in _changed(args).items():
         table, _, key = option.partition(".")
         if value is not None:
             tables.setdefault(table, {})[key] = value
@@ -125,15 +127,12 @@ def _config(arguments: argparse.Namespace) -> Any:
     return changed
 
 
-def _changed(arguments: argparse.Namespace) -> dict[str, object]:
+def _changed(args: argparse.Namespace) -> dict[str, object]:
     """The options of ``--continue-with`` and their values; None where one is not named there."""
-    from ..training.config import TrainingConfig
-    from ..training.resuming import PICTURES
-
     tables = TrainingConfig().to_dict()
     known = PICTURES | {f"{table}.{key}" for table, keys in tables.items() for key in keys}
     found: dict[str, object] = {}
-    for text in arguments.continue_with:
+    for text in args.continue_with:
         option, given, value = text.partition("=")
         if option not in known or (given and option in PICTURES):
             raise InvalidOptionError(
@@ -153,14 +152,10 @@ def _value(text: str) -> object:
         return text
 
 
-def _print_plan(request: Any, accelerator: Any) -> int:
-    from ..training.extra_losses import load_extra_losses
-    from ..training.plan import format_plan, make_plan
-    from ..training.session import open_faces
-
+def _print_plan(request: TrainingRequest, accelerator: Accelerator) -> int:
     config = request.config
     train, _ = open_faces(request, accelerator)
     extra = load_extra_losses(config, accelerator.device, request.networks, request.folders)
     plan = make_plan(config, len(train), accelerator, extra)
-    sys.stdout.write(format_plan(plan, config) + "\n")
+    say(format_plan(plan, config), lines=True)
     return 0

@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..errors import GpenError
-from ..weights.download import fetch
-from ..weights.locate import (
-    find_weight,
-    locate_entry,
-    search_folders,
-    unreachable_folders,
-    user_cache_folder,
-)
-from ..weights.manifest import Manifest, WeightEntry, load_manifest
+from ..weights import Manifest, fetch_folder, find_weight, load_manifest, locate_entry
+from ..weights.locate import search_folders, unreachable_folders
+from .fetching import announcement, fetch_with_bar
+from .options import Subparsers, add_weights_dir
+from .terminal import notify, say
 
 
-def add_weights_command(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> argparse.ArgumentParser:
-    """Register ``weights`` and its three actions; ``args.handler(args)`` gives the exit code."""
+def add_weights_command(subparsers: Subparsers) -> None:
+    """Add ``weights`` and its three actions to the parser."""
     parser = subparsers.add_parser(
         "weights", help="list, find and fetch weight files", description=__doc__
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--weights-dir",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="folder to search first (repeatable); fetch writes into the first one",
-    )
+    add_weights_dir(shared, "folder to search first (repeatable); fetch writes into the first one")
     listing = actions.add_parser("list", parents=[shared], help="show every known weight file")
     listing.set_defaults(handler=_run_list)
     path = actions.add_parser("path", parents=[shared], help="print where files lie")
@@ -48,35 +32,6 @@ def add_weights_command(
     fetching.add_argument("ids", nargs="+", metavar="ID", help="id or file name")
     fetching.add_argument("--offline", action="store_true", help="forbid the network")
     fetching.set_defaults(handler=_run_fetch)
-    return parser
-
-
-def announce(entry: WeightEntry) -> str:
-    """The sentence to show before a download: name, size, licence and host."""
-    return (
-        f"Fetching {entry.file} ({entry.size_text}, licence: {entry.licence}) "
-        f"from {' or '.join(entry.hosts)}"
-    )
-
-
-def fetch_with_bar(
-    entry: WeightEntry, folder: Path, *, offline: bool = False, quiet: bool = False
-) -> Path:
-    """Fetch one file with a progress bar on stderr; errors as in :func:`.download.fetch`."""
-
-    def show(done: int, _total: int) -> None:
-        bar.update(done - bar.n)
-
-    with tqdm(
-        total=entry.bytes,
-        desc=entry.file,
-        unit="B",
-        unit_scale=True,
-        unit_divisor=1024,
-        disable=quiet,
-        leave=False,
-    ) as bar:
-        return fetch(entry, folder, offline=offline, on_progress=show)
 
 
 def format_table(manifest: Manifest, folders: Sequence[Path]) -> str:
@@ -95,27 +50,27 @@ def _run_list(args: argparse.Namespace) -> int:
     folders = search_folders(args.weights_dir)
     unreachable = unreachable_folders(folders)
     searched = ", ".join(str(folder) for folder in folders if folder not in unreachable)
-    _say(format_table(load_manifest(), args.weights_dir))
-    _say(f"\nSearched: {searched}. Files that are not pinned are never fetched automatically.")
+    say(format_table(load_manifest(), args.weights_dir) + "\n", lines=True)
+    say(f"Searched: {searched}. Files that are not pinned are never fetched automatically.")
     for folder, reason in unreachable.items():
-        sys.stderr.write(f"warning: {folder} was not searched: {reason}\n")
+        notify(f"warning: {folder} was not searched: {reason}")
     return 0
 
 
 def _run_path(args: argparse.Namespace) -> int:
-    return _for_each(args.ids, lambda name: _say(str(find_weight(name, args.weights_dir))))
+    return _for_each(args.ids, lambda name: say(str(find_weight(name, args.weights_dir))))
 
 
 def _run_fetch(args: argparse.Namespace) -> int:
     manifest = load_manifest()
-    folder = args.weights_dir[0] if args.weights_dir else user_cache_folder()
+    folder = fetch_folder(args.weights_dir)
 
     def fetch_one(name: str) -> None:
         entry = manifest.get(name)
         is_there = os.path.lexists(folder / entry.file)
-        if entry.pinned and entry.urls and not (args.offline or is_there):
-            sys.stderr.write(announce(entry) + "\n")
-        _say(str(fetch_with_bar(entry, folder, offline=args.offline)))
+        if entry.fetchable and not (args.offline or is_there):
+            notify(announcement(entry))
+        say(str(fetch_with_bar(entry, folder, offline=args.offline)))
 
     return _for_each(args.ids, fetch_one)
 
@@ -127,10 +82,6 @@ def _for_each(names: Sequence[str], action: Callable[[str], None]) -> int:
         try:
             action(name)
         except GpenError as error:
-            sys.stderr.write(f"error: {error}\n")
+            notify(f"error: {error}", lines=True)
             code = 1
     return code
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")

@@ -1,5 +1,7 @@
 """Scores of restored faces against the truth, beside those of what they were restored from."""
 
+from __future__ import annotations
+
 import logging
 import statistics
 from collections.abc import Callable, Sequence
@@ -12,6 +14,7 @@ from torch import Tensor
 from ..errors import GpenError, InvalidOptionError, MissingDependencyError, WeightsNotFoundError
 from ..images.levels import round_to_levels
 from ..progress import ProgressCallback, ignore_progress
+from ..weights import search_folders
 from .identity import identity_metric
 from .metrics import FrechetDistance, PairMetric, SetMetric, psnr_metric, ssim_metric
 from .perceptual import lpips_metric
@@ -58,7 +61,7 @@ class Metrics:
 
     pairs: tuple[PairMetric, ...]
     sets: tuple[Callable[[], SetMetric], ...] = ()
-    unavailable: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def available_metrics(
     unknown = [name for name in names if name not in METRIC_NAMES]
     if unknown:
         raise InvalidOptionError(
-            f"Expected metrics among {', '.join(METRIC_NAMES)}; found {', '.join(unknown)}."
+            f"expected metrics among {', '.join(METRIC_NAMES)}; found {', '.join(unknown)}."
         )
     paths = weights or WeightPaths()
     found = paths.folders
@@ -173,7 +176,7 @@ def evaluate(
         on_progress(index + 1, total)
     if not faces:
         reason = f"the first: {skipped[0][1]}" if skipped else "none were given"
-        raise InvalidOptionError(f"Expected faces to score; found no usable one ({reason}).")
+        raise InvalidOptionError(f"expected faces to score; found no usable one ({reason}).")
     unavailable = dict(metrics.unavailable)
     scores = [_mean(metric, faces, with_degraded) for metric in metrics.pairs]
     for restored, degraded in sets:
@@ -186,8 +189,6 @@ def evaluate(
 
 
 def _inception(paths: WeightPaths) -> Path:
-    from ..weights.locate import search_folders
-
     if paths.inception is not None:
         return paths.inception
     folders = search_folders(paths.folders)
@@ -195,7 +196,7 @@ def _inception(paths: WeightPaths) -> Path:
         if (folder / INCEPTION_FILE).is_file():
             return folder / INCEPTION_FILE
     raise WeightsNotFoundError(
-        f"Expected {INCEPTION_FILE} in one of {', '.join(map(str, folders))}; found it nowhere. "
+        f"expected {INCEPTION_FILE} in one of {', '.join(map(str, folders))}; found it nowhere. "
         "Put the file of torch-fidelity's releases there "
         f"(https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE})."
     )

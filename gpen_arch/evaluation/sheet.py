@@ -1,5 +1,7 @@
 """An evaluation as a picture: its best, median and worst faces, degraded | restored | truth."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

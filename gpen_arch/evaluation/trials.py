@@ -1,5 +1,7 @@
 """What is scored: a network's restorations of degraded faces, or two folders of pictures."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +87,7 @@ def match_folders(
     """
     folders = [folder for folder in (restored, truth, degraded) if folder is not None]
     found = [_pictures(folder) for folder in folders]
-    common = sorted(set.intersection(*(set(each) for each in found)))
+    common = sorted(set(found[0]).intersection(*found[1:]))
     unmatched = [
         (name, f"only in {folder}")
         for folder, each in zip(folders, found, strict=True)
@@ -94,8 +96,8 @@ def match_folders(
     if not common:
         counts = ", ".join(f"{len(e)} in {f}" for f, e in zip(folders, found, strict=True))
         raise InvalidOptionError(
-            f"Expected pictures of the same names (suffix aside); found {counts}, and no name that "
-            "is in all of them. Check the folders."
+            f"expected pictures of the same names (suffix aside); found {counts}, and no name that "
+            "is in all of them. Check the folders"
         )
     paths = [tuple(each[name] for name in common) for each in found]
     return FolderTrials(
@@ -110,7 +112,7 @@ def match_folders(
 
 def _pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise InvalidOptionError(f"Expected a folder of pictures; found none at {folder}.")
+        raise InvalidOptionError(f"expected a folder of pictures; found none at {folder}")
     return {
         path.relative_to(folder).with_suffix("").as_posix(): path for path in images_below(folder)
     }

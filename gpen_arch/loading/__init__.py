@@ -15,6 +15,7 @@ from .networks import (
     load_upscaler,
 )
 from .pickles import read_pickle, why_unsafe
+from .recognition import recognise_file
 from .tensors import WRAPPERS, unwrap_state_dict
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "load_upscaler",
     "read_pickle",
     "read_state_dict",
+    "recognise_file",
     "unwrap_state_dict",
     "why_unsafe",
 ]

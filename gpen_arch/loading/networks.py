@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -61,9 +61,7 @@ def load_described(
     """
     name = _name_of(source)
     state = (
-        unwrap_state_dict(source, name)
-        if isinstance(source, Mapping)
-        else read_state_dict(cast("str | os.PathLike[str]", source))
+        unwrap_state_dict(source, name) if isinstance(source, Mapping) else read_state_dict(source)
     )
     architecture = recognise(state, among)
     if architecture is None:

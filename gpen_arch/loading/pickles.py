@@ -29,7 +29,7 @@ SAFE_TORCH = "2.10"
 MAX_TABLE_BYTES = 4 << 20
 """Of the part that lists the tensors; GPEN-512's takes 26 kB."""
 
-_LEGACY_PICKLES = 5
+LEGACY_PICKLES = 5
 """Magic number, protocol, system, tensors, storage keys; the numbers follow."""
 
 
@@ -95,7 +95,7 @@ def _require_plain_archive(file: BinaryIO, name: str, verify: bool) -> None:
     size = os.fstat(file.fileno()).st_size
     try:
         with zipfile.ZipFile(file) as archive:
-            found = _archive_oddity(archive.infolist(), size)
+            found = archive_oddity(archive.infolist(), size)
             torn = archive.testzip() if verify and found is None else None
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
         raise CorruptWeightsError(
@@ -114,7 +114,7 @@ def _require_short_lists(file: BinaryIO, name: str) -> None:
     """Refuse a file of before torch 1.6 whose five pickles would fill the memory as a bomb does."""
     file.seek(0)
     try:
-        for _ in range(_LEGACY_PICKLES):
+        for _ in range(LEGACY_PICKLES):
             for _, _, position in pickletools.genops(file):
                 if (position or 0) > MAX_TABLE_BYTES:
                     raise CorruptWeightsError(
@@ -125,7 +125,7 @@ def _require_short_lists(file: BinaryIO, name: str) -> None:
         return  # no whole pickle: torch's loader will say so
 
 
-def _archive_oddity(records: list[zipfile.ZipInfo], size: int) -> str | None:
+def archive_oddity(records: list[zipfile.ZipInfo], size: int) -> str | None:
     """What keeps a zip archive from being one that ``torch.save`` writes, or None."""
     tables = [record for record in records if record.filename.endswith("data.pkl")]
     if not tables:

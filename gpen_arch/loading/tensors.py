@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -62,6 +63,7 @@ def _innermost_table(checkpoint: object, name: str) -> Mapping[object, object]:
                 f"{name}: expected a table of tensors, found "
                 f"{'an empty table' if isinstance(table, Mapping) else type(table).__name__}"
             )
+        table = cast("Mapping[object, object]", table)
         wrapper = next((key for key in WRAPPERS if isinstance(table.get(key), Mapping)), None)
         if wrapper is None:
             return table

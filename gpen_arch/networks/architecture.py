@@ -17,7 +17,14 @@ from .templates import GPEN, Template
 
 StateDict = Mapping[str, Tensor]
 Role = Literal[
-    "restorer", "upscaler", "detector", "parser", "recogniser", "quality", "discriminator"
+    "restorer",
+    "upscaler",
+    "detector",
+    "parser",
+    "recogniser",
+    "quality",
+    "perceptual",
+    "discriminator",
 ]
 Range = tuple[float, float]
 InputShape = tuple[int, int, int]

@@ -55,7 +55,7 @@ class Discriminator(nn.Module):
 
     def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The score, and every block's output (for feature matching; GPEN, equation 5)."""
-        features = []
+        features: list[Tensor] = []
         for block in self.convs:
             x = block(x)
             features.append(x)

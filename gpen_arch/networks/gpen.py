@@ -160,7 +160,7 @@ class GPEN(nn.Module):
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """The encoder's features, from full resolution down to 4 px."""
-        features = []
+        features: list[Tensor] = []
         for index in range(self.config.log_size - 1):
             x = self.get_submodule(f"ecd{index}")(x)
             features.append(x)

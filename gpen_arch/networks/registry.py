@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from torch import nn
 
 from . import arcface, discriminator, eqface, gpen, parsenet, rrdbnet
-from .architecture import Architecture, Role, StateDict
+from .architecture import Architecture, Role
 
 ARCHITECTURES: tuple[Architecture, ...] = (
     gpen.ARCHITECTURE,
@@ -21,10 +21,10 @@ ARCHITECTURES: tuple[Architecture, ...] = (
 
 
 def recognise(
-    state: StateDict, among: Sequence[Architecture] = ARCHITECTURES
+    keys: Container[str], among: Sequence[Architecture] = ARCHITECTURES
 ) -> Architecture | None:
-    """Which network a state dict belongs to, or None."""
-    matching = (each for each in among if all(key in state for key in each.signature))
+    """Which network a state dict (or the set of its keys) belongs to, or None."""
+    matching = (each for each in among if all(key in keys for key in each.signature))
     return next(matching, None)
 
 

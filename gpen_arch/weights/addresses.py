@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from .printable import printable
+from .excerpts import excerpt
 
 _PLAIN = re.compile(r"[!-~]+")
 _LOCAL_ENDINGS = frozenset({"localhost", "localdomain", "local", "internal"})
@@ -42,7 +42,7 @@ class AddressPolicy:
             parts = urlsplit(url)
             host, _port = parts.hostname, parts.port
         except ValueError as error:
-            raise AddressError(f"a well-formed https address ({printable(error)})") from None
+            raise AddressError(f"a well-formed https address ({excerpt(error)})") from None
         if parts.scheme != "https":
             raise AddressError("an https address")
         if "@" in parts.netloc:

@@ -9,14 +9,13 @@ import logging
 import socket
 import ssl
 import time
-import urllib.error
 import urllib.request
 from email.message import Message
 from typing import IO, Any, Protocol
 
 from .addresses import AddressPolicy
+from .excerpts import excerpt
 from .pace import Pace
-from .printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +106,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         try:
             self._policy.check_url(newurl)
         except ValueError as error:
-            raise type(error)(f"{error}, redirected to {printable(newurl)}") from None
+            raise type(error)(f"{error}, redirected to {excerpt(newurl)}") from None
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
 

@@ -70,9 +70,9 @@ def fetch(
         return target
     if offline or offline_requested():
         raise DownloadError(
-            f"expected leave to use the network for {entry.id} ({entry.size_text}), found offline "
-            "mode (--offline, GPEN_OFFLINE or HF_HUB_OFFLINE). Allow the network, or get the file "
-            f"from {' or '.join(entry.urls)} and save it as {target}"
+            f"expected leave to use the network for {entry.id}, found offline mode (--offline, "
+            "GPEN_OFFLINE or HF_HUB_OFFLINE). "
+            + how_to_get(entry, target.parent, "Allow the network, or fetch it by hand.")
         )
     with using_disk(target):
         target.parent.mkdir(parents=True, exist_ok=True)

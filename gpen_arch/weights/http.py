@@ -13,9 +13,9 @@ from pathlib import Path
 from ..progress import ProgressCallback
 from .addresses import AddressError
 from .client import Client, Response
+from .excerpts import excerpt
 from .pace import Pace, TooSlowError
 from .parts import open_for_append, size_of, using_disk
-from .printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -80,16 +80,16 @@ def _open(url: str, start: int, client: Client, pace: Pace) -> Response:
     except AddressError as error:
         raise MirrorError(f"expected {error}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise MirrorError(f"cannot be opened ({printable(error)})") from error
+        raise MirrorError(f"cannot be opened ({excerpt(error)})") from error
 
 
 def _refusal(error: urllib.error.HTTPError) -> MirrorError:
-    text = f"the server answers {error.code} {printable(error.reason)}"
+    text = f"the server answers {error.code} {excerpt(error.reason)}"
     wanted = error.headers.get("Retry-After") if error.code in (429, 503) else None
     if wanted is None:
         return MirrorError(text)
     return MirrorError(
-        f"{text}, and to come back later (Retry-After: {printable(wanted)})",
+        f"{text}, and to come back later (Retry-After: {excerpt(wanted)})",
         retry_after=seconds_until(wanted),
     )
 
@@ -112,7 +112,7 @@ def _check_answer(response: Response, start: int, size: int) -> None:
         raise MirrorError(f"the server answers with status {response.status}")
     announced = response.headers.get("Content-Length")
     if announced is not None and announced.strip() != str(size - start):
-        found = printable(announced)
+        found = excerpt(announced)
         raise MirrorError(f"expected {size - start} bytes, the server announces {found}")
     if response.headers.get_content_type() == "text/html":
         raise MirrorError("expected a file, the server sends a web page (text/html)")
@@ -158,5 +158,5 @@ def _read(response: Response, have: int, size: int) -> bytes:
         raise MirrorError(f"given up after {have} of {size} bytes: {error}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise BrokenTransferError(
-            f"the connection broke after {have} of {size} bytes ({printable(error)})"
+            f"the connection broke after {have} of {size} bytes ({excerpt(error)})"
         ) from error

@@ -87,7 +87,11 @@ def find_weight(
     if path is None and _is_file(Path(name)):
         path = Path(name)
     if path is None:
-        raise WeightsNotFoundError(_not_found(str(name), entry, known, searched))
+        raise WeightsNotFoundError(
+            _unknown_text(str(name), known, searched)
+            if entry is None
+            else missing_text(entry, searched)
+        )
     if entry is not None:
         check_contents(entry, path, on_progress=on_progress)
     return path
@@ -153,16 +157,33 @@ def sha256_of(path: Path, *, on_progress: ProgressCallback = ignore_progress) ->
     return digest.hexdigest()
 
 
-def how_to_get(entry: WeightEntry, folder: Path) -> str:
-    """Sentences that tell a person where to get an entry's file and where to put it."""
+def how_to_get(entry: WeightEntry, folder: Path, forbidden: str | None = None) -> str:
+    """Sentences that tell a person where to get an entry's file and where to put it.
+
+    Args:
+        entry: the file.
+        folder: where to put it.
+        forbidden: why it was not fetched, as a sentence, where somebody has forbidden it.
+    """
     size = "size unknown" if entry.bytes is None else entry.size_text
     facts = f"{size}, licence: {entry.licence}"
-    manual = f"Get it from {' or '.join(entry.urls)} ({facts}) and save it as {folder / entry.file}"
+    source = f"{' or '.join(entry.urls)} ({facts}) and save it as {folder / entry.file}"
     if not entry.urls:
         return f"It ships with the package ({facts}): reinstall the package."
     if not entry.pinned:
-        return f"It has no published hash, so it is never fetched automatically. {manual}."
-    return f"Run `gpen weights fetch {entry.id}`. Or: {manual}."
+        forbidden = "It has no published hash, so it is never fetched automatically."
+    if forbidden is not None:
+        return f"{forbidden} Get it from {source}."
+    return f"Run `gpen weights fetch {entry.id}`. Or: get it from {source}."
+
+
+def missing_text(entry: WeightEntry, searched: Sequence[Path], forbidden: str | None = None) -> str:
+    """Say that an entry's file is in none of the folders, and :func:`how_to_get` it."""
+    names = " or ".join(entry.file_names)
+    return (
+        f"expected {names} ({entry.id}), found it nowhere in {_places(searched)}. "
+        f"{how_to_get(entry, searched[0], forbidden)}"
+    )
 
 
 def _search(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
@@ -179,20 +200,16 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _not_found(
-    name: str, entry: WeightEntry | None, manifest: Manifest, searched: Sequence[Path]
-) -> str:
+def _unknown_text(name: str, manifest: Manifest, searched: Sequence[Path]) -> str:
+    return (
+        f"expected a known id, a file name or a path, found nothing for {name!r} in "
+        f"{_places(searched)}. {manifest.suggest(name)}"
+    )
+
+
+def _places(searched: Sequence[Path]) -> str:
     reasons = unreachable_folders(searched)
-    places = ", ".join(
+    return ", ".join(
         f"{folder} (not searched: {reasons[folder]})" if folder in reasons else str(folder)
         for folder in searched
-    )
-    if entry is None:
-        return (
-            f"expected a known id, a file name or a path, found nothing for {name!r} in {places}. "
-            f"{manifest.suggest(name)}"
-        )
-    names = " or ".join(entry.file_names)
-    return f"expected {names} ({entry.id}), found it nowhere in {places}. " + how_to_get(
-        entry, searched[0]
     )

@@ -11,10 +11,11 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 from ..errors import ManifestError, WeightsNotFoundError
-from .printable import printable
+from .excerpts import excerpt
 from .schema import check_entry, check_names, check_pin, check_unique, wrong
 
 SCHEMA_VERSION = 1
@@ -50,7 +51,7 @@ class WeightEntry:
 
     def __post_init__(self) -> None:
         """Refuse what would lead out of a folder, also in an entry that no manifest holds."""
-        label = f"entry {printable(self.id)}"
+        label = f"entry {excerpt(self.id)}"
         check_names(label, self.file, self.aliases)
         check_pin(label, self.bytes, self.sha256)
 
@@ -61,8 +62,13 @@ class WeightEntry:
 
     @property
     def pinned(self) -> bool:
-        """Whether the file's contents are known, so that it may be fetched."""
+        """Whether the file's contents are known."""
         return self.sha256 is not None
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether it may be fetched: what arrives can be compared, and there is a source."""
+        return self.pinned and bool(self.urls)
 
     @property
     def short_licence(self) -> str:
@@ -115,10 +121,6 @@ class Manifest:
         """The entries of one role (``"restoration"``, ``"upscaling"``, ...)."""
         return tuple(entry for entry in self.entries if entry.role == role)
 
-    def by_network(self, network: str) -> tuple[WeightEntry, ...]:
-        """The entries of one kind of network (``"gpen"``, ``"rrdbnet"``, ...)."""
-        return tuple(entry for entry in self.entries if entry.network == network)
-
 
 def manifest_path() -> Path:
     """Where the package's own manifest lies: inside an installed wheel, or a checkout's root."""
@@ -165,7 +167,7 @@ def _read_manifest(source: Path) -> Manifest:
         document = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ManifestError(
-            f"expected JSON text in {source}, found: {printable(error)}. Restore the file from "
+            f"expected JSON text in {source}, found: {excerpt(error)}. Restore the file from "
             "the release."
         ) from error
     return parse_manifest(document)
@@ -184,22 +186,26 @@ def parse_manifest(document: object) -> Manifest:
     Raises:
         ManifestError: names the entry, the field, what was expected and what was found.
     """
-    if not isinstance(document, dict) or set(document) != {"version", "weights"}:
-        found = list(document) if isinstance(document, dict) else type(document).__name__
-        raise wrong("the manifest", "top level", "an object of 'version' and 'weights'", found)
-    if document["version"] != SCHEMA_VERSION or isinstance(document["version"], bool):
-        raise wrong("the manifest", "version", SCHEMA_VERSION, document["version"])
-    if not isinstance(document["weights"], list) or not document["weights"]:
+    expected = "an object of 'version' and 'weights'"
+    if not isinstance(document, dict):
+        raise wrong("the manifest", "top level", expected, type(document).__name__)
+    document = cast("dict[str, object]", document)
+    if set(document) != {"version", "weights"}:
+        raise wrong("the manifest", "top level", expected, list(document))
+    version, weights = document["version"], document["weights"]
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise wrong("the manifest", "version", SCHEMA_VERSION, version)
+    items = cast("list[object]", weights) if isinstance(weights, list) else []
+    if not items:
         raise wrong("the manifest", "weights", "a list of entries", document["weights"])
-    entries = tuple(_parse_entry(item, i) for i, item in enumerate(document["weights"]))
+    entries = tuple(_parse_entry(item, index) for index, item in enumerate(items))
     check_unique((entry.id, "id", entry.id) for entry in entries)
     check_unique((e.id, "file or alias", name) for e in entries for name in e.file_names)
     return Manifest(entries)
 
 
 def _parse_entry(item: object, index: int) -> WeightEntry:
-    fields = check_entry(item, index)
-    lists = {key: tuple(fields.get(key, ())) for key in ("urls", "aliases")}
-    if "input_range" in fields:
-        lists["input_range"] = tuple(fields["input_range"])
-    return WeightEntry(**{**fields, **lists})
+    fields = dict(check_entry(item, index))
+    for key in fields.keys() & {"urls", "aliases", "input_range"}:
+        fields[key] = tuple(fields[key])
+    return WeightEntry(**fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -23,7 +23,7 @@ def disk_error(path: Path, error: object) -> DownloadError:
 
 
 @contextmanager
-def using_disk(path: Path) -> Iterator[None]:
+def using_disk(path: Path) -> Generator[None, None, None]:
     """Turn the disk's errors into ours. Callbacks stay outside: theirs pass unchanged."""
     try:
         yield

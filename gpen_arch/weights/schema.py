@@ -5,27 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from ..errors import ManifestError
 from .addresses import AddressError, AddressPolicy
-from .printable import printable, shown
+from .excerpts import excerpt, shown
+from .roles import FOLDERS, ROLES
 
-ROLES = frozenset(
-    {
-        "restoration",
-        "colourisation",
-        "inpainting",
-        "segmentation-to-face",
-        "upscaling",
-        "detection",
-        "parsing",
-        "recognition",
-        "quality",
-        "training",
-    }
-)
-FOLDERS = frozenset({"gpen", "upscale_models", "facedetection", "facerestore_models"})
 EVIDENCE = frozenset({"none", "1", "2+", "own"})
 """Who states the hash: nobody, one public source, several independent ones, or this project."""
 
@@ -56,19 +42,18 @@ def check_entry(item: object, index: int) -> dict[str, Any]:
     label = f"entry {index}"
     if not isinstance(item, dict):
         raise wrong(label, "entry", "an object", item)
+    item = cast("dict[str, Any]", item)
     if isinstance(item.get("id"), str):
-        label = f"entry {index} ({printable(item['id'])})"
+        label = f"entry {index} ({excerpt(item['id'])})"
     missing, unknown = _REQUIRED - set(item), set(item) - _REQUIRED - _OPTIONAL
     if missing:
         raise wrong(label, ", ".join(sorted(missing)), "present", "missing")
     if unknown:
         known = ", ".join(sorted(_REQUIRED | _OPTIONAL))
-        named = ", ".join(sorted(map(printable, unknown)))
+        named = ", ".join(sorted(map(excerpt, unknown)))
         raise wrong(label, named, f"only the keys {known}", "an unknown key")
     _check_texts(label, item)
-    aliases = item.get("aliases", [])
-    if not isinstance(aliases, list):
-        raise wrong(label, "aliases", "a list of file names", aliases)
+    aliases = _list(label, "aliases", "a list of file names", item.get("aliases", []))
     check_names(label, item["file"], aliases)
     check_pin(label, item["bytes"], item["sha256"])
     if (item["sha256"] is None) != (item["evidence"] == "none"):
@@ -80,10 +65,17 @@ def check_entry(item: object, index: int) -> dict[str, Any]:
 
 
 def _check_range(label: str, item: dict[str, Any]) -> None:
-    limits = item.get("input_range", [0, 1])
-    numbers = isinstance(limits, list) and all(type(limit) in (int, float) for limit in limits)
+    expected = "two numbers, black's and white's"
+    limits = _list(label, "input_range", expected, item.get("input_range", [0, 1]))
+    numbers = all(type(limit) in (int, float) for limit in limits)
     if not numbers or len(limits) != 2 or not limits[0] < limits[1]:
-        raise wrong(label, "input_range", "two numbers, black's and white's", limits)
+        raise wrong(label, "input_range", expected, limits)
+
+
+def _list(label: str, field: str, expected: str, value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise wrong(label, field, expected, value)
+    return cast("list[Any]", value)
 
 
 def check_names(label: str, file: object, aliases: Iterable[object]) -> None:
@@ -119,7 +111,7 @@ def check_unique(values: Iterable[tuple[str, str, str]]) -> None:
 def wrong(entry: str, field: str, expected: object, found: object) -> ManifestError:
     """Return the error for one field."""
     return ManifestError(
-        f"weights manifest, {entry}, field {field!r}: expected {expected}, found {shown(found)}. "
+        f"weights manifest, {entry}, field '{field}': expected {expected}, found {shown(found)}. "
         "Correct the entry in weights_manifest.json."
     )
 
@@ -135,9 +127,8 @@ def _check_texts(label: str, item: dict[str, Any]) -> None:
 
 
 def _check_sources(label: str, item: dict[str, Any]) -> None:
-    urls, builtin = item["urls"], item.get("builtin")
-    if not isinstance(urls, list):
-        raise wrong(label, "urls", "a list of https addresses", urls)
+    urls = _list(label, "urls", "a list of https addresses", item["urls"])
+    builtin = item.get("builtin")
     for url in urls:
         _check_url(label, url)
     if len(set(urls)) != len(urls):

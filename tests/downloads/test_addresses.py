@@ -161,7 +161,7 @@ def test_proxy_is_used_and_may_be_on_this_machine(tmp_path: Path, monkeypatch: p
         entry = dataclasses.replace(
             entry_for(Server()), urls=("https://models.example.org/x", "https://10.0.0.1/x")
         )
-        with pytest.raises(DownloadError, match=r"403 \[2Jno.*public host"):
+        with pytest.raises(DownloadError, match=r"403 \\x1b\[2Jno.*public host"):
             fetch(entry, tmp_path, client=Client())
         thread.join()
     assert lines[0].startswith(b"CONNECT models.example.org:443")
