@@ -13,8 +13,9 @@ from .host.fixtures import host_dir, server  # noqa: F401
 # Lets a CUDA-built torchvision import beside a CPU torch, here as in the tests' ComfyUI.
 from .host.shim import sitecustomize  # noqa: F401
 
-# Programs that run in the host's own Python; there is nothing to collect in them.
-collect_ignore_glob = ["host/*"]
+# Programs that run in the host's own Python, and files that tests add to copies of the repository;
+# there is nothing to collect in them.
+collect_ignore_glob = ["host/*", "additions/*"]
 
 
 @pytest.fixture(scope="session")

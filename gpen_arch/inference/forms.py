@@ -19,7 +19,7 @@ from ..device.torch_internals import FUSED_DTYPES, has_fused_convolutions
 from ..errors import InvalidOptionError
 
 FP32, BF16, FP16 = torch.float32, torch.bfloat16, torch.float16
-TESTS = "tests/test_inference.py::"
+TESTS = "tests/inference/test_inference.py::"
 
 NETWORK_BOUND = {FP32: 1e-5, BF16: 2e-2, FP16: 1e-2}
 """Of a whole network in all its forms, ordinary weights and pictures given."""

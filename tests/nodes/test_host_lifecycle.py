@@ -1,0 +1,169 @@
+"""Starting without anything, stopping in the middle, and going on afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gpen_arch.networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
+
+from ..host.fixtures import TINY_GPEN
+from ..host.server import Graph, HostError, Server, failure
+from .test_host_api import (
+    DETECTOR_NODE,
+    MODEL_NODE,
+    NODES,
+    RESTORE,
+    SAVE,
+    UPSCALE,
+    node,
+    portrait,
+)
+
+pytestmark = pytest.mark.host
+BIG_GPEN = "big-gpen-512.pth"
+BIG_UPSCALER = "big-rrdb-x2.pth"
+LATENCY = 2.0  # seconds
+
+
+@pytest.fixture(scope="module")
+def big(server: Server) -> Server:
+    """The server with networks of the published sizes (untrained): seconds a face and a tile."""
+    models = server.base / "models"
+    torch.save(GPEN(GPENConfig()).state_dict(), models / "gpen" / BIG_GPEN)
+    upscaler = RRDBNet(RRDBNetConfig(scale=2, num_feat=64, num_block=23, num_grow_ch=32))
+    torch.save(upscaler.state_dict(), models / "upscale_models" / BIG_UPSCALER)
+    return server
+
+
+def restoring() -> Graph:
+    graph = portrait("group_7.jpg", filename_prefix="stopped")
+    graph[MODEL_NODE]["inputs"]["model"] = BIG_GPEN
+    del graph[UPSCALE]
+    graph["7"]["inputs"]["background"] = ["1", 0]
+    return graph
+
+
+def upscaling() -> Graph:
+    return {
+        "1": node("LoadImage", image="group_7.jpg"),
+        "2": node("GPEN_BackgroundUpscale", image=["1", 0], model=BIG_UPSCALER, tile=512,
+                  dtype="fp32", if_missing="error"),
+        "3": node("SaveImage", images=["2", 0], filename_prefix="stopped"),
+    }  # fmt: skip
+
+
+def stop_in_the_middle(server: Server, graph: Graph, network: str) -> tuple[float, Any]:
+    """Interrupt once the network has been at work for a while: seconds until it ended, and how."""
+    server.forget()
+    before = server.log.count(f"Requested to load {network}")
+    prompt_id = server.queue(graph)
+    end = time.monotonic() + 120
+    while server.log.count(f"Requested to load {network}") == before:
+        assert time.monotonic() < end, server.log[-2000:]
+        time.sleep(0.05)
+    time.sleep(1.5)
+    assert prompt_id not in server.get(f"/history/{prompt_id}"), "it ended before it was stopped"
+    asked = time.monotonic()
+    server.post("/interrupt", {})
+    entry = server.wait(prompt_id)
+    return time.monotonic() - asked, entry
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", ["restore", "upscale"])
+def test_an_interrupt_returns_at_once_and_the_next_run_succeeds(big: Server, work: str) -> None:
+    graph = restoring() if work == "restore" else upscaling()
+    seconds, entry = stop_in_the_middle(big, graph, "PreparedNetwork")
+    stopped = failure(entry)
+    assert entry["status"]["status_str"] == "error"
+    assert stopped["node_id"] == (RESTORE if work == "restore" else "2")
+    assert "exception_type" not in stopped  # interrupted, not failed
+    assert seconds < LATENCY
+    print(f"interrupt during {work}: {seconds:.2f} s")
+    assert SAVE in big.run(portrait("face.png", filename_prefix=f"after_{work}"))
+
+
+@pytest.fixture(scope="module")
+def bare(host_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server without any model, that may not download, and that notes every outside address."""
+    base = tmp_path_factory.mktemp("bare")
+    elsewhere = base / "elsewhere"
+    (elsewhere / "my_gpen").mkdir(parents=True)
+    (elsewhere / "my_gpen" / TINY_GPEN).touch()
+    paths = f"gpen_test:\n  base_path: {elsewhere}\n  gpen: my_gpen\n"
+    (base / "extra_model_paths.yaml").write_text(paths)
+    environment = {
+        "GPEN_WATCH_NETWORK": str(base / "network.log"),
+        "GPEN_OFFLINE": "1",
+        "HOST_ARGUMENTS": f"--extra-model-paths-config {base / 'extra_model_paths.yaml'}",
+    }
+    with Server(host_dir, base, environment=environment) as running:
+        yield running
+
+
+def test_the_watch_sees_what_it_is_there_for(host_dir: Path, tmp_path: Path) -> None:
+    code = (
+        "import socket\n"
+        "for reach in (lambda: socket.getaddrinfo('models.example', 443),\n"
+        "              lambda: socket.create_connection(('192.0.2.1', 443), timeout=0.1)):\n"
+        "    try:\n        reach()\n    except OSError:\n        pass\n"
+    )
+    environment = {
+        "PYTHONPATH": str(host_dir / "shim"),
+        "GPEN_WATCH_NETWORK": str(tmp_path / "log"),
+    }
+    subprocess.run([host_dir / "venv/bin/python", "-c", code], env=environment, check=True)
+    seen = (tmp_path / "log").read_text()
+    assert "models.example" in seen
+    assert "socket.connect 192.0.2.1" in seen
+
+
+def test_starting_with_nothing_is_silent(bare: Server) -> None:
+    infos = bare.get("/object_info")
+    assert set(infos) >= NODES
+    ours = [line for line in bare.log.splitlines() if "gpen" in line.lower()]
+    assert not [line for line in ours if "error" in line.lower() or "failed" in line.lower()], ours
+    assert not (bare.base / "network.log").exists(), (bare.base / "network.log").read_text()
+    created = {path.name for path in (bare.base / "models").iterdir()}
+    assert not created & {"gpen", "facedetection", "facerestore_models"}
+
+
+def test_extra_model_paths_are_respected(bare: Server) -> None:
+    models = bare.get("/object_info/GPEN_LoadModel")["GPEN_LoadModel"]["input"]["required"]["model"]
+    assert TINY_GPEN in models[1]["options"]
+    assert "GPEN-BFR-512" in models[1]["options"]
+
+
+def test_offline_downloads_nothing_and_says_where_to_get_it(bare: Server) -> None:
+    (bare.base / "input").mkdir(exist_ok=True)
+    graph = {
+        "1": node("EmptyImage", width=64, height=64, batch_size=1, color=0),
+        "2": node("GPEN_DetectFaces", image=["1", 0], confidence=0.9, max_side=1500,
+                  min_face_size=0, max_faces=0, order="largest"),
+        "3": node("PreviewImage", images=["2", 2]),
+    }  # fmt: skip
+    with pytest.raises(HostError) as refused:
+        bare.run(graph)
+    said = refused.value.detail["exception_message"]
+    assert "Downloads are off (GPEN_OFFLINE" in said
+    assert "https://github.com/xinntao/facexlib/releases/download/" in said
+    assert str(bare.base / "models/facedetection/detection_mobilenet0.25_Final.pth") in said
+    assert not (bare.base / "network.log").exists()
+
+
+def test_a_loader_that_is_not_reached_does_not_fail(bare: Server) -> None:
+    graph = {
+        "1": node("EmptyImage", width=64, height=64, batch_size=1, color=0),
+        DETECTOR_NODE: node(
+            "GPEN_LoadFaceDetector", detector_name="retinaface_resnet50", if_missing="error"
+        ),
+        "9": node("PreviewImage", images=["1", 0]),
+    }
+    assert "9" in bare.run(graph)
