@@ -25,7 +25,7 @@ from ..evaluation.sheet import write_contact_sheet
 from ..evaluation.trials import RestorationTrials, match_folders
 from ..loading import load_for
 from ..portrait.restoration import FaceRestorer
-from ..weights import find_weight
+from ..weights import find_weight, load_manifest
 from .options import Subparsers, add_device, add_weights_dir
 from .plan import try_files
 from .terminal import progress_bar, say
@@ -107,7 +107,10 @@ def _model_trials(
     args: argparse.Namespace, device: str
 ) -> tuple[Trials, dict[str, object], _Skipped]:
     loaded = load_for("restorer", find_weight(args.model, args.weights_dir), device)
-    restorer = FaceRestorer(loaded.network)
+    entry = load_manifest().find(args.model)
+    restorer = FaceRestorer(
+        loaded.network, input_range=None if entry is None else entry.input_range
+    )
     size = args.size or restorer.size
     recipe = load_recipe(args.recipe).without_augmentation()
     with progress_bar("check", "face") as on_progress:

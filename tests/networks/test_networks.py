@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from gpen_arch.loading import load_network
 from gpen_arch.networks import (
     GPEN,
+    TEMPLATES,
     Discriminator,
     EQFaceBackbone,
     EQFaceConfig,
@@ -22,6 +23,7 @@ from gpen_arch.networks import (
     GPENConfig,
     RRDBNet,
     RRDBNetConfig,
+    architecture_of,
 )
 from gpen_arch.ops import upfirdn2d
 
@@ -118,3 +120,13 @@ def test_every_published_key_and_shape(golden: Golden) -> None:
         network = load_network(state)
         shapes = {key: list(value.shape) for key, value in network.state_dict().items()}
         assert shapes == table["keys"], name
+
+
+def test_gpen_says_which_faces_it_was_trained_on() -> None:
+    network = GPEN(GPENConfig(64, style_dim=8, n_mlp=2, narrow=1 / 64))
+    architecture = architecture_of(network)
+    assert architecture is not None
+    assert architecture.crops is not None
+    crops = architecture.crops(network)
+    assert (crops.size, crops.template) == (64, TEMPLATES["GPEN"])
+    assert crops.input_range == crops.output_range == (-1.0, 1.0)
