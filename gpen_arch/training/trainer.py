@@ -27,7 +27,7 @@ from .ema import decay_at, update_average
 from .resuming import JUDGED
 from .run_folder import RunFolder
 from .schedule import rate_factor, set_rates
-from .speed import limit_threads, to_device
+from .speed import limit_spawned_worker, single_threaded_opencv, to_device
 from .state import TrainingState, begin
 from .updates import NonFiniteError, Pair, PictureLoss, Scalars, Updates
 from .validation import Validator
@@ -268,15 +268,16 @@ class Trainer:
             worker_init_fn=_start_worker,
         )
         device, channels_last = self.accelerator.device, self.config.device.channels_last
-        for batch in loader:
-            yield Pair(
-                degraded=to_device(batch["lq"], device, channels_last),
-                truth=to_device(batch["hq"], device, channels_last),
-                names=tuple(batch["name"]),
-            )
+        with single_threaded_opencv():
+            for batch in loader:
+                yield Pair(
+                    degraded=to_device(batch["lq"], device, channels_last),
+                    truth=to_device(batch["hq"], device, channels_last),
+                    names=tuple(batch["name"]),
+                )
 
 
 def _start_worker(worker: int) -> None:
     """Ctrl-C reaches every process of the terminal; a worker must outlive the last step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    limit_threads()
+    limit_spawned_worker()

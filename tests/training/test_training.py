@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -156,8 +158,13 @@ def test_a_finished_run_does_nothing_more(faces: Path, tmp_path: Path) -> None:
 
 def test_workers_change_nothing(faces: Path, tmp_path: Path) -> None:
     run(faces, tmp_path / "none", tiny_config(run={"steps": 3}))
+    # Threads of OpenCV's own, which idle while the workers are forked, must not block them.
+    cv2.setNumThreads(2)
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 9)
+    time.sleep(0.5)
     run(faces, tmp_path / "two", tiny_config(run={"steps": 3}, data={"workers": 2}))
     assert_equal_weights(weights(tmp_path / "none"), weights(tmp_path / "two"))
+    assert cv2.getNumThreads() == 2
 
 
 def test_accumulation_equals_the_larger_batch(faces: Path, tmp_path: Path) -> None:
