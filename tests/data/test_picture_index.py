@@ -30,13 +30,13 @@ def folder(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of pictures as they are decoded."""
     names: list[str] = []
-    read = sources.read_picture
+    read = sources.read_levels
 
     def reading(file: object, name: str) -> object:
         names.append(Path(name).name)
         return read(file, name)  # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr(sources, "read_picture", reading)
+    monkeypatch.setattr(sources, "read_levels", reading)
     return names
 
 
@@ -53,7 +53,7 @@ def test_what_was_seen_survives_a_file(folder: Path, tmp_path: Path) -> None:
         other = found.looks[name]
         assert (look.stamp, look.reason, look.side) == (other.stamp, other.reason, other.side)
         assert np.array_equal(look.thumbnail, other.thumbnail)
-    assert "cannot be read" in found.looks["002.png"].reason
+    assert "truncated or damaged" in found.looks["002.png"].reason
 
 
 def test_only_new_and_changed_files_are_looked_at_again(folder: Path, decoded: list[str]) -> None:
