@@ -29,8 +29,8 @@ Role = Literal[
 Range = tuple[float, float]
 InputShape = tuple[int, int, int]
 """(batch, height, width) of a network's input."""
-
-_MAPS_OF_AN_UNKNOWN = 64
+ActivationBytes = Callable[[nn.Module, InputShape, int], int]
+"""Bytes of a network's activations, given its input's shape and the bytes of a number."""
 
 
 def only_output(output: object) -> Tensor:
@@ -76,10 +76,18 @@ class Enlargement:
     features: int = 64
 
 
-def generous_bytes(network: nn.Module, shape: InputShape, itemsize: int) -> int:
-    """Activations of a network that nobody has measured: 64 maps of its input's size."""
-    batch, height, width = shape
-    return _MAPS_OF_AN_UNKNOWN * batch * height * width * itemsize
+def values_a_pixel(values: int) -> ActivationBytes:
+    """The figure of a network that holds as many numbers at once for every pixel of its input."""
+
+    def activation_bytes(network: nn.Module, shape: InputShape, itemsize: int) -> int:
+        batch, height, width = shape
+        return values * batch * height * width * itemsize
+
+    return activation_bytes
+
+
+generous_bytes = values_a_pixel(64)
+"""The figure of a network that nobody has measured."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +104,8 @@ class Architecture:
         kind: its class; None where a library's class is imported only when it is built.
         crops: of a network that works on faces (its own configuration decides).
         enlargement: of a super-resolution network.
-        activation_bytes: bytes of all tensors alive at once in one pass without gradients, given
-            the input's shape and the bytes of a number; tests measure it.
+        activation_bytes: bytes of all tensors alive at once in one pass without gradients; tests
+            measure it.
         adapt: a checkpoint's tensors under the network's own names, without what it has no use
             for.
     """
@@ -110,5 +118,5 @@ class Architecture:
     kind: type[nn.Module] | None = None
     crops: Callable[[nn.Module], FaceCrops] | None = None
     enlargement: Callable[[nn.Module], Enlargement] | None = None
-    activation_bytes: Callable[[nn.Module, InputShape, int], int] = generous_bytes
+    activation_bytes: ActivationBytes = generous_bytes
     adapt: Callable[[StateDict], StateDict] = dict

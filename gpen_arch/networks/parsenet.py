@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import nn
 
-from .architecture import Architecture, FaceCrops, InputShape, first_output
+from .architecture import Architecture, FaceCrops, first_output, values_a_pixel
 from .shapes import Shapes
 
 _SIZE = 512
@@ -28,11 +28,6 @@ def _crops(network: nn.Module) -> FaceCrops:
     return FaceCrops(size=_SIZE, picture=first_output)
 
 
-def _activation_bytes(network: nn.Module, shape: InputShape, itemsize: int) -> int:
-    batch, height, width = shape
-    return _VALUES_A_PIXEL * batch * height * width * itemsize
-
-
 ARCHITECTURE = Architecture(
     id="parsenet",
     label="ParseNet",
@@ -40,5 +35,5 @@ ARCHITECTURE = Architecture(
     signature=("encoder.0.conv2d.weight", "out_mask_conv.conv2d.weight"),
     build=_build,
     crops=_crops,
-    activation_bytes=_activation_bytes,
+    activation_bytes=values_a_pixel(_VALUES_A_PIXEL),
 )

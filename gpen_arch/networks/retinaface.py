@@ -7,13 +7,12 @@ Source: Deng et al., "RetinaFace: Single-shot Multi-level Face Localisation in t
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from typing import Literal
 
 from torch import nn
 
 from ..errors import MissingDependencyError
-from .architecture import Architecture, InputShape
+from .architecture import Architecture, values_a_pixel
 from .shapes import Shapes
 
 Backbone = Literal["mobile0.25", "resnet50"]
@@ -55,13 +54,8 @@ def _record(backbone: Backbone, first_key: str) -> Architecture:
         role="detector",
         signature=("ClassHead.0.conv1x1.weight", first_key),
         build=build,
-        activation_bytes=partial(_activation_bytes, _VALUES_A_PIXEL[backbone]),
+        activation_bytes=values_a_pixel(_VALUES_A_PIXEL[backbone]),
     )
-
-
-def _activation_bytes(values: int, network: nn.Module, shape: InputShape, itemsize: int) -> int:
-    batch, height, width = shape
-    return values * batch * height * width * itemsize
 
 
 MOBILENET = _record("mobile0.25", "body.stage1.0.0.weight")
