@@ -10,6 +10,7 @@ from typing import cast
 from torch import nn
 
 from .architecture import Architecture, FaceCrops
+from .libraries import importing
 from .shapes import Shapes
 from .templates import ARCFACE
 
@@ -18,7 +19,8 @@ _SIZE = 112
 
 def _build(shapes: Shapes) -> nn.Module:
     """``(B, 3, 112, 112)`` in -1..1, RGB, to unit features ``(B, 512)``."""
-    from facexlib.recognition.arcface_arch import Backbone
+    with importing("facexlib", "comparing people"):
+        from facexlib.recognition.arcface_arch import Backbone
 
     return cast("nn.Module", Backbone(num_layers=50, drop_ratio=0.6, mode="ir_se"))
 

@@ -15,8 +15,8 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from ..errors import MissingDependencyError
 from .architecture import Architecture, StateDict
+from .libraries import importing
 from .shapes import Shapes
 
 Backbone = Literal["alex", "vgg"]
@@ -37,14 +37,8 @@ def build_lpips(backbone: Backbone) -> nn.Module:
     Raises:
         MissingDependencyError: lpips, or the torchvision that it needs, does not import.
     """
-    try:
+    with importing("lpips", "LPIPS"):
         import lpips
-    except (ImportError, RuntimeError) as error:
-        # RuntimeError: a torchvision built for another torch fails while it registers operators.
-        raise MissingDependencyError(
-            "LPIPS needs the package lpips and a torchvision that fits this torch, found: "
-            f"{error}; try: pip install lpips, and install torch and torchvision together"
-        ) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchvision deprecates the keyword that lpips uses
         network = lpips.LPIPS(net=backbone, pnet_rand=True, verbose=False)

@@ -10,6 +10,7 @@ from typing import cast
 from torch import nn
 
 from .architecture import Architecture, FaceCrops, first_output, values_a_pixel
+from .libraries import importing
 from .shapes import Shapes
 
 _SIZE = 512
@@ -19,7 +20,8 @@ _VALUES_A_PIXEL = 400
 
 def _build(shapes: Shapes) -> nn.Module:
     """``(B, 3, 512, 512)`` in -1..1, RGB, to logits ``(B, 19, 512, 512)`` and a picture."""
-    from facexlib.parsing.parsenet import ParseNet
+    with importing("facexlib", "telling a face's parts apart"):
+        from facexlib.parsing.parsenet import ParseNet
 
     return cast("nn.Module", ParseNet(in_size=_SIZE, out_size=_SIZE, parsing_ch=19))
 

@@ -11,8 +11,8 @@ from typing import Literal
 
 from torch import nn
 
-from ..errors import MissingDependencyError
 from .architecture import Architecture, values_a_pixel
+from .libraries import importing
 from .shapes import Shapes
 
 Backbone = Literal["mobile0.25", "resnet50"]
@@ -31,14 +31,8 @@ def build_retinaface(backbone: Backbone) -> nn.Module:
     Raises:
         MissingDependencyError: facexlib, or the torchvision that it needs, does not import.
     """
-    try:
+    with importing("facexlib", "face detection"):
         from facexlib.detection.retinaface import RetinaFace
-    except (ImportError, RuntimeError) as error:
-        # RuntimeError: a torchvision built for another torch fails while it registers operators.
-        raise MissingDependencyError(
-            "face detection needs facexlib and a torchvision that fits this torch, found: "
-            f"{error}; try: pip install facexlib, and install torch and torchvision together"
-        ) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # facexlib uses torchvision's old argument names
         return RetinaFace(network_name=backbone, device="meta").requires_grad_(False)

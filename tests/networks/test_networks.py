@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from gpen_arch.errors import MissingDependencyError
 from gpen_arch.loading import load_network
 from gpen_arch.networks import (
     GPEN,
     TEMPLATES,
+    Architecture,
     Discriminator,
     EQFaceBackbone,
     EQFaceConfig,
@@ -23,7 +26,12 @@ from gpen_arch.networks import (
     GPENConfig,
     RRDBNet,
     RRDBNetConfig,
+    Shapes,
+    arcface,
     architecture_of,
+    lpips_backbone,
+    parsenet,
+    retinaface,
 )
 from gpen_arch.ops import upfirdn2d
 
@@ -130,3 +138,20 @@ def test_gpen_says_which_faces_it_was_trained_on() -> None:
     crops = architecture.crops(network)
     assert (crops.size, crops.template) == (64, TEMPLATES["GPEN"])
     assert crops.input_range == crops.output_range == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("record", "library", "package"),
+    [
+        (retinaface.MOBILENET, "facexlib.detection.retinaface", "facexlib"),
+        (parsenet.ARCHITECTURE, "facexlib.parsing.parsenet", "facexlib"),
+        (arcface.ARCHITECTURE, "facexlib.recognition.arcface_arch", "facexlib"),
+        (lpips_backbone.BACKBONES["alex"], "lpips", "lpips"),
+    ],
+)
+def test_a_library_that_does_not_import_is_named_with_the_way_to_get_it(
+    record: Architecture, library: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingDependencyError, match=rf"found: .*; try: pip install {package},"):
+        record.build(Shapes({}, record.label))
