@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .measure import time_once
+from ..device.timing import time_once
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 

@@ -6,11 +6,12 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter, sleep
+from time import sleep
 
 import torch
 
 from ..device.allocation import release_freed_memory
+from ..device.timing import time_once
 
 MEGABYTE = 1e6
 PAUSE = 0.3  # seconds: waiting threads of the contestant before spin that long, on our cores
@@ -68,22 +69,6 @@ def measure_in_turn(
                 call()
             seconds[name].append(time_once(call, device))
     return {name: Measurement(tuple(seconds[name]), peaks[name]) for name in calls}
-
-
-def time_once(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call, the device's queue included."""
-    synchronise(device)
-    start = perf_counter()
-    call()
-    synchronise(device)
-    return perf_counter() - start
-
-
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def peak_memory(call: Callable[[], object], device: torch.device) -> float | None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
+from ..device.timing import time_once
 from ..errors import MissingDependencyError
 from ..faces import paste_faces
 from ..portrait.restoration import FaceRestorer, restore_faces
 from ..portrait.upscaling import upscale_image
 from .cases import Setting, planted_faces, random_gpen, random_upscaler
-from .measure import peak_memory, time_once
+from .measure import peak_memory
 
 BATCHES = (1, 2, 4, 8, 16)
 MEGAPIXELS = (0.5, 1, 2, 4, 8, 16, 32)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import dataclass
 
 import torch
 
+from ..device.timing import time_once
 from .accelerator import Accelerator
 from .checkpoints import size_of
 from .config import TrainingConfig
@@ -114,16 +114,7 @@ def _timed(config: TrainingConfig, state: TrainingState, updates: Updates, step:
         for _ in range(config.optimiser.accumulate)
     ]
     state.step = step
-    _synchronise(device)
-    began = time.perf_counter()
-    updates.step(pairs)
-    _synchronise(device)
-    return time.perf_counter() - began
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return time_once(lambda: updates.step(pairs), device)
 
 
 def _peak_bytes(device: torch.device) -> int:
