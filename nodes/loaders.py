@@ -17,6 +17,7 @@ from ..gpen_arch.faces import DETECTORS, load_detector
 from ..gpen_arch.inference import PreparedNetwork, prepare_for_inference
 from ..gpen_arch.loading import load_for
 from ..gpen_arch.portrait.restoration import FaceRestorer
+from ..gpen_arch.weights import load_manifest
 from ..gpen_arch.weights.roles import NODES
 from . import host, weights
 from .sockets import FaceDetectorSocket, GPENModelSocket, check_choices, declare
@@ -89,7 +90,7 @@ def open_upscaler(model: str, dtype: str, if_missing: str) -> host.Hosted:
 @lru_cache(maxsize=2)
 def _open_gpen(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
     network = _prepared(load_for("restorer", found.checked()).network, dtype)
-    restorer = FaceRestorer(network, input_range=weights.input_range(found))
+    restorer = FaceRestorer(network, input_range=load_manifest().input_range(found.name))
     return host.adopt(found.name, restorer, network, dtype)
 
 

@@ -107,11 +107,6 @@ def find(name: str, role: str, if_missing: str = ERROR) -> Found:
     return Found.at(name, path, entry)
 
 
-def input_range(found: Found) -> tuple[float, float] | None:
-    """What black and white are to the network of a file that differs from its architecture."""
-    return None if found.entry is None else found.entry.input_range
-
-
 def identity(name: str, role: str) -> str:
     """Changes whenever the file behind a name does: for ``fingerprint_inputs``."""
     entry = load_manifest().find(name)

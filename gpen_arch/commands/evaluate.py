@@ -107,10 +107,7 @@ def _model_trials(
     args: argparse.Namespace, device: str
 ) -> tuple[Trials, dict[str, object], _Skipped]:
     loaded = load_for("restorer", find_weight(args.model, args.weights_dir), device)
-    entry = load_manifest().find(args.model)
-    restorer = FaceRestorer(
-        loaded.network, input_range=None if entry is None else entry.input_range
-    )
+    restorer = FaceRestorer(loaded.network, input_range=load_manifest().input_range(args.model))
     size = args.size or restorer.size
     recipe = load_recipe(args.recipe).without_augmentation()
     with progress_bar("check", "face") as on_progress:

@@ -68,12 +68,10 @@ def load_models(args: Namespace, *, background: bool, detector: bool) -> Models:
     dtype = resolve_dtype(device, args.dtype)
     network = load_for("restorer", obtain_weights(args.model, args)).network
     prepared = prepare_for_inference(network, dtype, device=device, compiled=args.compile)
-    entry = load_manifest().find(args.model)
+    input_range = load_manifest().input_range(args.model)
     return Models(
         device=device,
-        restorer=FaceRestorer(
-            prepared.to(device), input_range=None if entry is None else entry.input_range
-        ),
+        restorer=FaceRestorer(prepared.to(device), input_range=input_range),
         detector=_load_detector(args, device) if detector else None,
         upscaler=_load_upscaler(args, device, dtype) if background and detector else None,
     )

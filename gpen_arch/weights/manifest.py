@@ -109,6 +109,11 @@ class Manifest:
             )
         return entry
 
+    def input_range(self, name: str) -> tuple[float, float] | None:
+        """What black and white are to the network of a file that differs in it, by :meth:`find`."""
+        entry = self.find(name)
+        return None if entry is None else entry.input_range
+
     def suggest(self, name: str) -> str:
         """A sentence that names the ids closest to ``name``, or all of them."""
         by_lower = {entry.id.lower(): entry.id for entry in self.entries}

@@ -324,3 +324,13 @@ def test_an_odd_input_range_is_named(limits: object) -> None:
     document["weights"][0]["input_range"] = limits
     with pytest.raises(ManifestError, match="input_range"):
         parse_manifest(document)
+
+
+def test_the_range_of_a_networks_input_is_found_by_every_name_of_its_file() -> None:
+    document = json.loads(manifest_path().read_text(encoding="utf-8"))
+    first, second = document["weights"][:2]
+    first["input_range"] = [0, 1]
+    manifest = parse_manifest(document)
+    assert manifest.input_range(first["id"]) == manifest.input_range(first["file"]) == (0, 1)
+    assert manifest.input_range(second["id"]) is None  # as its architecture has it
+    assert manifest.input_range("my-own.pth") is None
