@@ -78,3 +78,15 @@ def printable(text: str, *, keep: str = "") -> str:
         char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
         for char in text
     )
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an exception says first, without a library's trace behind it; never nothing.
+
+    Example:
+        >>> first_line(RuntimeError("out of memory\\nCompile with ..."))
+        'out of memory'
+        >>> first_line(MemoryError())
+        'MemoryError'
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..errors import InvalidOptionError
+from ..errors import InvalidOptionError, first_line
 from .torch_internals import cpu_has
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -67,7 +67,6 @@ def resolve_device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
         raise InvalidOptionError(
-            f"--device: expected a device of this machine, found {name!r} ({reason})"
+            f"--device: expected a device of this machine, found {name!r} ({first_line(error)})"
         ) from error

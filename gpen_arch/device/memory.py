@@ -10,7 +10,7 @@ from typing import TypeVar
 import cv2
 import torch
 
-from ..errors import InsufficientMemoryError
+from ..errors import InsufficientMemoryError, first_line
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -43,13 +43,9 @@ def naming_shortage(work: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise InsufficientMemoryError(
-            f"expected memory for {work}, found too little ({_first_line(error)}); close other "
+            f"expected memory for {work}, found too little ({first_line(error)}); close other "
             "programs, unload other models or use a smaller picture"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def with_smaller_units(

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..errors import MissingDependencyError, WeightsMismatchError
+from ..errors import MissingDependencyError, WeightsMismatchError, first_line
 from ..images.levels import to_levels
 from ..loading import read_state_dict
 
@@ -135,7 +135,7 @@ class FrechetDistance:
         except RuntimeError as error:
             raise WeightsMismatchError(
                 f"expected torch-fidelity's Inception in {inception}, found other keys or shapes; "
-                f"use the published file ({str(error).splitlines()[0]})"
+                f"use the published file ({first_line(error)})"
             ) from error
         self._metric = metric.to(device)
         self._metric.set_dtype(torch.float64)

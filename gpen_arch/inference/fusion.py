@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import MissingDependencyError
+from ..errors import MissingDependencyError, first_line
 from ..ops.bias_act import LEAKY_SLOPE
 from .half import ACTIVATION_LIMIT
 from .kernels import channels_last
@@ -61,8 +61,7 @@ def require_compiler(device: torch.device, dtype: torch.dtype) -> None:
         compiled_activation()(x, channel, channel, x, channel[:1, :1], channel, None)
     except RuntimeError as error:
         tool = "Triton" if device.type == "cuda" else "a C++ compiler"
-        reason = str(error).strip().splitlines()[0]
         raise MissingDependencyError(
-            f"compiling needs torch's compiler with {tool}, found: {reason}; install {tool} or "
-            "leave the option away"
+            f"compiling needs torch's compiler with {tool}, found: {first_line(error)}; "
+            f"install {tool} or leave the option away"
         ) from error

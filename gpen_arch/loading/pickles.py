@@ -20,7 +20,7 @@ from typing import BinaryIO
 import torch
 from torch.torch_version import TorchVersion
 
-from ..errors import CorruptWeightsError, InsufficientMemoryError
+from ..errors import CorruptWeightsError, InsufficientMemoryError, first_line
 from ..weights import load_manifest
 
 SAFE_TORCH = "2.10"
@@ -158,7 +158,7 @@ def _unpickle(file: BinaryIO, path: Path, device: torch.device | str) -> object:
         ) from error
     except Exception as error:  # damaged bytes can raise anything in an unpickler
         raise CorruptWeightsError(
-            f"{name}: expected a torch checkpoint, found {_first_line(error)}; "
+            f"{name}: expected a torch checkpoint, found {first_line(error)}; "
             "it is probably truncated or damaged: fetch or copy it again"
         ) from error
 
@@ -167,7 +167,3 @@ def _wish(error: pickle.UnpicklingError) -> str:
     """What a refused pickle asked for, without torch's advice to switch the refusal off."""
     asked = re.search(r"GLOBAL ([\w.]{1,80})", str(error))
     return f"a pickle that asks for {asked[1]}" if asked else "a pickle of something else"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import TrainingError
+from ..errors import TrainingError, first_line
 from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN
 from .config import ModelOptions, OptimiserOptions, TrainingConfig
@@ -76,7 +76,7 @@ class TrainingState:
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise TrainingError(
                 "expected a checkpoint of this run's networks, found another one's: "
-                f"{str(error).splitlines()[0]}. Resume with the run folder's own configuration"
+                f"{first_line(error)}. Resume with the run folder's own configuration"
             ) from error
 
 

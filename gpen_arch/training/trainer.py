@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from ..data.dataset import FaceDataset
 from ..data.sampler import PlacedFaces, Share, StepSampler
-from ..errors import InsufficientMemoryError, TrainingError
+from ..errors import InsufficientMemoryError, TrainingError, first_line
 from ..progress import ProgressCallback, ignore_progress
 from . import remedies
 from .accelerator import Accelerator
@@ -153,7 +153,7 @@ class Trainer:
 
         A lost worker is reported from a signal handler, so it can surface at any line.
         """
-        reason = (str(error).splitlines() or [""])[0]
+        reason = first_line(error)
         if isinstance(error, torch.cuda.OutOfMemoryError):
             return InsufficientMemoryError(
                 f"expected room for a step of {self.config.data.batch_size} faces, found {reason} "
