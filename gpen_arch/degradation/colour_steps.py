@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from ..settings import Chance, Positive
+from .draws import happens
 from .fields import Range, Size
 from .operations import Image, as_grey, clipped
-from .steps import happens
 
 
 @dataclass(frozen=True)

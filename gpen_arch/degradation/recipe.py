@@ -18,6 +18,7 @@ from ..errors import InvalidImageError
 from ..settings import Chance, Natural, Rules, Weight, check, from_plain, to_plain
 from . import colour_steps as c
 from . import steps as s
+from .draws import choice
 from .fields import Size, Weights, as_many_weights
 from .operations import Image, as_grey, clipped, resize
 
@@ -36,7 +37,7 @@ class OneOf:
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The picture after the chosen sequence."""
-        return _apply_all(self.options[s.choice(self.weights, rng)], image, original, rng)
+        return _apply_all(self.options[choice(self.weights, rng)], image, original, rng)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..settings import Chance, Count, Positive, Rules
 from . import blur_kernels
+from .draws import choice, happens, interpolation, odd_size
 from .fields import (
     WEIGHTS,
     Interpolations,
@@ -67,7 +68,7 @@ class Blur:
         """The blurred picture, mirrored at its borders."""
         if not happens(self.probability, rng):
             return image
-        size = _odd(self.sizes, rng)
+        size = odd_size(self.sizes, rng)
         if happens(self.wavy, rng):
             # Real-ESRGAN: a small kernel cannot hold a low cut-off frequency.
             cutoff = rng.uniform(math.pi / (3 if size < 13 else 5), math.pi)
@@ -118,7 +119,7 @@ class Sinc:
         if not happens(self.probability, rng):
             return image
         return filter2d(
-            image, blur_kernels.sinc_kernel(_odd(self.sizes, rng), rng.uniform(*self.cutoff))
+            image, blur_kernels.sinc_kernel(odd_size(self.sizes, rng), rng.uniform(*self.cutoff))
         )
 
 
@@ -133,7 +134,7 @@ class Sharpen:
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The sharpened picture."""
-        return sharpened(image, self.weight, _odd(self.sizes, rng), self.threshold)
+        return sharpened(image, self.weight, odd_size(self.sizes, rng), self.threshold)
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Downscale:
             return image
         factor = rng.uniform(*self.factor)
         height, width = image.shape[:2]
-        how = self.interpolations[int(rng.integers(len(self.interpolations)))]
+        how = interpolation(self.interpolations, rng)
         return resize(image, int(height // factor), int(width // factor), how)
 
 
@@ -189,7 +190,7 @@ class Rescale:
         """The picture at its new size."""
         ranges = ((1.0, self.factor[1]), (self.factor[0], 1.0), (1.0, 1.0))
         factor = rng.uniform(*ranges[choice(self.weights, rng)]) / self.divisor
-        how = self.interpolations[int(rng.integers(len(self.interpolations)))]
+        how = interpolation(self.interpolations, rng)
         return resize(image, int(original[0] * factor), int(original[1] * factor), how)
 
 
@@ -262,26 +263,9 @@ class ResizeTo:
 
     def apply(self, image: Image, original: Size, rng: np.random.Generator) -> Image:
         """The picture at that size."""
-        how = self.interpolations[int(rng.integers(len(self.interpolations)))]
+        how = interpolation(self.interpolations, rng)
         height, width = int(original[0] / self.divisor), int(original[1] / self.divisor)
         return resize(image, height, width, how)
-
-
-def happens(probability: float, rng: np.random.Generator) -> bool:
-    """Return whether an event of this probability happens now."""
-    # Certain and impossible events draw nothing, so that options at their limits cost no chance.
-    return probability >= 1 or (probability > 0 and rng.uniform() < probability)
-
-
-def choice(weights: tuple[float, ...], rng: np.random.Generator) -> int:
-    """Draw the place of a weight, as often as it says."""
-    edges: npt.NDArray[np.float64] = np.cumsum(weights)
-    place = int(np.searchsorted(edges, rng.uniform() * float(edges[-1]), "right"))
-    return min(place, len(weights) - 1)
-
-
-def _odd(sizes: OddSizes, rng: np.random.Generator) -> int:
-    return sizes[0] + 2 * int(rng.integers((sizes[1] - sizes[0]) // 2 + 1))
 
 
 def _beta(limits: Range, rng: np.random.Generator) -> float:
