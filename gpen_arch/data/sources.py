@@ -3,6 +3,8 @@
 A source knows names and decodes pictures; it neither degrades nor resizes.
 """
 
+from __future__ import annotations
+
 import csv
 import logging
 from collections.abc import Sequence
