@@ -20,22 +20,17 @@ from gpen_arch.weights.locate import (
     unreachable_folders,
     user_cache_folder,
 )
-from gpen_arch.weights.manifest import Manifest, WeightEntry
+from gpen_arch.weights.manifest import Manifest
+
+from .entries import made_up_entry
 
 CONTENT = b"weights" * 100
-ENTRY = WeightEntry(
-    id="model",
-    file="model.pth",
-    network="gpen",
-    role="restoration",
-    folder="gpen",
-    description="A model.",
+ENTRY = made_up_entry(
+    CONTENT,
+    "https://example.org/model.pth",
+    "https://mirror.example.org/m.pth",
     licence="non-commercial (its authors say so)",
-    evidence="1",
-    urls=("https://example.org/model.pth", "https://mirror.example.org/m.pth"),
     aliases=("old-name.pth",),
-    bytes=len(CONTENT),
-    sha256=hashlib.sha256(CONTENT).hexdigest(),
 )
 MANIFEST = Manifest((ENTRY,))
 

@@ -16,6 +16,8 @@ from gpen_arch.weights.download import fetch
 from gpen_arch.weights.manifest import WeightEntry
 from gpen_arch.weights.pace import Limits
 
+from ..entries import made_up_entry
+
 CONTENT = b"".join(hashlib.sha256(str(i).encode()).digest() for i in range(32768))  # 1 MiB
 SIZE = len(CONTENT)
 HALF = SIZE // 2
@@ -306,19 +308,7 @@ class QuietServer(http.server.ThreadingHTTPServer):
 
 
 def entry_for(server: Server, *paths: str) -> WeightEntry:
-    return WeightEntry(
-        id="model",
-        file="model.pth",
-        network="gpen",
-        role="restoration",
-        folder="gpen",
-        description="A model.",
-        licence="MIT",
-        evidence="1",
-        urls=tuple(f"{server.url}/{path}" for path in paths),
-        bytes=SIZE,
-        sha256=SHA,
-    )
+    return made_up_entry(CONTENT, *(f"{server.url}/{path}" for path in paths))
 
 
 def fetch_here(server: Server, folder: Path, *paths: str, **options: Any) -> Path:
