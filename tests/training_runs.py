@@ -1,10 +1,16 @@
 """Small training runs that several test modules share."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
+from gpen_arch.loading import read_state_dict
 from gpen_arch.training.config import TrainingConfig
 
 TINY_MODEL = {"size": 32, "style_dim": 16, "n_mlp": 1, "channel_multiplier": 1, "narrow": 1 / 64}
@@ -39,3 +45,15 @@ def tiny_config(**tables: dict[str, object]) -> TrainingConfig:
     for table, entries in tables.items():
         values.setdefault(table, {}).update(entries)
     return TrainingConfig.from_dict(values)
+
+
+def last_weights(out: Path) -> dict[str, Tensor]:
+    """What a run has exported to its folder at the end."""
+    return read_state_dict(out / "weights" / "gpen-last.safetensors")
+
+
+def assert_equal_weights(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> None:
+    """Equal to the bit."""
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        assert torch.equal(value, two[key]), key

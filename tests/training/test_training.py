@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from gpen_arch.data.dataset import FaceDataset, FaceItem
 from gpen_arch.data.sampler import Share, StepSampler
@@ -40,15 +39,7 @@ from gpen_arch.training.session import TrainingRequest, make_accelerator, open_t
 from gpen_arch.training.state import begin
 from gpen_arch.training.trainer import Trainer, TrainingResult
 
-from ..training_runs import tiny_config, write_faces
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from ..training_runs import assert_equal_weights, last_weights, tiny_config, write_faces
 
 
 @pytest.fixture(scope="module")
@@ -73,18 +64,8 @@ def stop_after(count: int) -> Callable[[], bool]:
     return lambda: next(asked) >= count
 
 
-def weights(out: Path) -> dict[str, Tensor]:
-    return read_state_dict(out / "weights" / "gpen-last.safetensors")
-
-
 def records(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-
-def assert_equal_weights(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
-    assert one.keys() == two.keys()
-    for key, value in one.items():
-        assert torch.equal(value, two[key]), key
 
 
 def test_sixty_steps_learn_and_leave_a_whole_run_folder(faces: Path, tmp_path: Path) -> None:
@@ -122,7 +103,7 @@ def test_sixty_steps_learn_and_leave_a_whole_run_folder(faces: Path, tmp_path: P
         network = load_gpen(out / "weights" / f"{name}.safetensors")
         assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
     assert_equal_weights(
-        weights(out), read_checkpoint(out / "checkpoints/step-00000060.pt")["g_ema"]
+        last_weights(out), read_checkpoint(out / "checkpoints/step-00000060.pt")["g_ema"]
     )
 
 
@@ -135,7 +116,7 @@ def test_stopped_and_resumed_equals_uninterrupted(faces: Path, tmp_path: Path) -
     assert (tmp_path / "parts/checkpoints/step-00000003.pt").is_file()
     second = run(faces, tmp_path / "parts", config)
     assert second.finished
-    assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert_equal_weights(last_weights(tmp_path / "whole"), last_weights(tmp_path / "parts"))
 
 
 def test_resuming_forgets_the_scalars_after_the_checkpoint(faces: Path, tmp_path: Path) -> None:
@@ -151,9 +132,9 @@ def test_resuming_forgets_the_scalars_after_the_checkpoint(faces: Path, tmp_path
 def test_a_finished_run_does_nothing_more(faces: Path, tmp_path: Path) -> None:
     config = tiny_config(run={"steps": 2})
     run(faces, tmp_path / "run", config)
-    before = weights(tmp_path / "run")
+    before = last_weights(tmp_path / "run")
     assert run(faces, tmp_path / "run", config).step == 2
-    assert_equal_weights(before, weights(tmp_path / "run"))
+    assert_equal_weights(before, last_weights(tmp_path / "run"))
 
 
 def test_workers_change_nothing(faces: Path, tmp_path: Path) -> None:
@@ -163,7 +144,7 @@ def test_workers_change_nothing(faces: Path, tmp_path: Path) -> None:
     cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 9)
     time.sleep(0.5)
     run(faces, tmp_path / "two", tiny_config(run={"steps": 3}, data={"workers": 2}))
-    assert_equal_weights(weights(tmp_path / "none"), weights(tmp_path / "two"))
+    assert_equal_weights(last_weights(tmp_path / "none"), last_weights(tmp_path / "two"))
     assert cv2.getNumThreads() == 2
 
 
@@ -172,8 +153,8 @@ def test_accumulation_equals_the_larger_batch(faces: Path, tmp_path: Path) -> No
     small = tiny_config(run={"steps": 2}, optimiser={"accumulate": 2}, loss={"path_weight": 0})
     run(faces, tmp_path / "large", large)
     run(faces, tmp_path / "small", small)
-    other = weights(tmp_path / "small")
-    for key, value in weights(tmp_path / "large").items():
+    other = last_weights(tmp_path / "small")
+    for key, value in last_weights(tmp_path / "large").items():
         torch.testing.assert_close(value, other[key], atol=1e-4, rtol=0)
 
 

@@ -10,12 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
-from torch import Tensor
 
-from gpen_arch.loading import read_state_dict
-
-from ..training_runs import tiny_config, write_faces
+from ..training_runs import assert_equal_weights, last_weights, tiny_config, write_faces
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (
@@ -43,10 +39,6 @@ def start(config: Path, faces: Path, out: Path, **environment: str) -> "subproce
     )
 
 
-def final(out: Path) -> dict[str, Tensor]:
-    return read_state_dict(out / "weights" / "gpen-last.safetensors")
-
-
 def write_config(path: Path, **tables: dict[str, object]) -> Path:
     path.write_text(json.dumps(tiny_config(**tables).to_dict()))
     return path
@@ -67,9 +59,7 @@ def test_killed_and_resumed_is_bit_equal(faces: Path, tmp_path: Path) -> None:
     assert whole.wait(timeout=120) == 0
     assert not (checkpoints / "step-00000030.pt").exists()
     assert start(config, faces, tmp_path / "parts").wait(timeout=120) == 0
-    expected, found = final(tmp_path / "whole"), final(tmp_path / "parts")
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(value, found[key]) for key, value in expected.items())
+    assert_equal_weights(last_weights(tmp_path / "whole"), last_weights(tmp_path / "parts"))
 
 
 @pytest.mark.slow
@@ -91,7 +81,7 @@ def test_two_processes_equal_one_of_twice_the_batch(faces: Path, tmp_path: Path)
     processes.append(start(one, faces, tmp_path / "one"))
     assert [process.wait(timeout=180) for process in processes] == [0, 0, 0]
     assert json.loads((tmp_path / "two/config.json").read_text())["processes"] == 2
-    expected, found = final(tmp_path / "one"), final(tmp_path / "two")
+    expected, found = last_weights(tmp_path / "one"), last_weights(tmp_path / "two")
     difference = max(float((value - found[key]).abs().max()) for key, value in expected.items())
     assert difference < 1e-4
     judged = [

@@ -19,14 +19,13 @@ from gpen_arch.errors import (
     InvalidOptionError,
     TrainingError,
 )
-from gpen_arch.loading import read_state_dict
 from gpen_arch.training import trainer as trainer_module
 from gpen_arch.training.checkpoints import read_checkpoint
 from gpen_arch.training.config import load_config
 from gpen_arch.training.resuming import changes, refused
 from gpen_arch.training.updates import Updates
 
-from ..training_runs import tiny_config, write_faces
+from ..training_runs import assert_equal_weights, last_weights, tiny_config, write_faces
 
 
 class Folder:
@@ -49,19 +48,11 @@ class Folder:
         return parsed.handler(parsed)
 
     def weights(self) -> dict[str, Tensor]:
-        return read_state_dict(self.root / "run/weights/gpen-last.safetensors")
+        return last_weights(self.root / "run")
 
     def changes(self) -> list[dict[str, object]]:
         lines = (self.root / "run/changes.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 PIXELS: dict[str, object] = {"adversarial_weight": 0.0, "feature_weight": 0.0, "path_weight": 0.0}
@@ -90,8 +81,7 @@ def test_what_cannot_change_the_weights_may_change(tmp_path: Path) -> None:
     table = tiny_config(run={"steps": 4, **run}, data={"workers": 1, "cache": False}).to_dict()
     (parts.root / "tiny.json").write_text(json.dumps(table))
     parts.train()
-    expected, found = whole.weights(), parts.weights()
-    assert all(torch.equal(value, found[key]) for key, value in expected.items())
+    assert_equal_weights(whole.weights(), parts.weights())
     (logged,) = parts.changes()
     assert logged["step"] == 2
     assert isinstance(logged["changed"], dict)
