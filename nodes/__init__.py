@@ -4,4 +4,4 @@ The core is imported relatively, so that this folder works only as part of its p
 top-level ``nodes`` it would take the place of ComfyUI's own module of that name, and must fail.
 """
 
-from ..gpen_arch import errors as _part_of_the_pack  # noqa: F401
+from ..gpen_arch import errors as errors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +107,7 @@ def choose_dtype(choice: str) -> torch.dtype:
 
 
 @contextmanager
-def in_use(*models: Hosted, activations: int = 0) -> Iterator[None]:
+def in_use(*models: Hosted, activations: int = 0) -> Generator[None, None, None]:
     """Have networks on the compute device, with room for ``activations`` bytes of work.
 
     While it lasts, an interrupt by the user raises from within the work: before every operation of
@@ -138,7 +138,7 @@ class Interruptible(TorchFunctionMode):
 
 
 @contextmanager
-def borrowed(descriptor: Any, activations: int) -> Iterator[torch.device]:
+def borrowed(descriptor: Any, activations: int) -> Generator[torch.device, None, None]:
     """Have an UPSCALE_MODEL of the core on the compute device, and off it afterwards."""
     device = compute_device()
     needed = management.module_size(descriptor.model) + activations

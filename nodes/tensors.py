@@ -34,7 +34,7 @@ class Picture:
         return len(self.pixels)
 
 
-def picture_of(image: Tensor, name: str = "image") -> Picture:
+def picture_of(image: object, name: str = "image") -> Picture:
     """Take an IMAGE (B, H, W, C) apart: 1 channel is gray, 3 are RGB, the 4th is alpha.
 
     Raises:
@@ -71,9 +71,7 @@ def image_of(
     return image.to(device=device, dtype=dtype).contiguous()
 
 
-def mask_for(
-    mask: Tensor | None, frames: int, size: tuple[int, int], name: str = "mask"
-) -> Tensor | None:
+def mask_for(mask: object, frames: int, size: tuple[int, int], name: str = "mask") -> Tensor | None:
     """A MASK as (B, H, W), float32, of the picture's own size and number of frames; or None.
 
     A mask of another size is resized; one frame serves all. The 64x64 zeros that Load Image gives

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -146,7 +146,7 @@ def upscaler_in_use(
     tile: int,
     *others: host.Hosted,
     activations: int = 0,
-) -> Iterator[Upscaler | None]:
+) -> Generator[Upscaler | None, None, None]:
     """The upscaler to use, ready on the compute device; None where none is wanted.
 
     ``others`` are made ready beside it, with room for their ``activations`` in bytes.

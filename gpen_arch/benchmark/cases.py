@@ -25,7 +25,6 @@ from .peer import peer_call
 
 UPSCALER_INPUT = 256
 VIDEO_FRAME = (720, 1280)
-BFR_256 = {"channel_multiplier": 1, "narrow": 0.5}  # the published 256 network is a narrower one
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,8 @@ class Row:
 
 
 def random_gpen(size: int, device: torch.device) -> GPEN:
-    config = GPENConfig(size, **BFR_256) if size == 256 else GPENConfig(size)
+    # The published 256 network is a narrower one.
+    config = GPENConfig(256, channel_multiplier=1, narrow=0.5) if size == 256 else GPENConfig(size)
     network = GPEN(config).eval().requires_grad_(False)
     for name, parameter in network.named_parameters():
         if name.endswith("noise.weight"):

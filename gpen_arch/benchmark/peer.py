@@ -13,6 +13,7 @@ import io
 import tempfile
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -75,7 +76,8 @@ def onnxruntime_call(network: nn.Module, x: Tensor) -> Callable[[], object]:
     """
     try:
         import onnxruntime
-        import onnxscript  # noqa: F401 - torch's exporter needs it
+
+        import_module("onnxscript")  # torch's exporter needs it
     except ImportError as error:
         raise MissingDependencyError(
             f"--peer onnxruntime needs onnx, onnxscript and onnxruntime, found: {error}; "

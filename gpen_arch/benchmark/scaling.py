@@ -11,7 +11,7 @@ import torch
 
 from ..device.timing import time_once
 from ..errors import MissingDependencyError
-from ..faces import paste_faces
+from ..faces import FaceSet, paste_faces
 from ..portrait.restoration import FaceRestorer, restore_faces
 from ..portrait.upscaling import upscale_image
 from .cases import Setting, planted_faces, random_gpen, random_upscaler
@@ -54,7 +54,7 @@ def sweep_faces(setting: Setting, limits: Limits) -> Iterator[Point]:
         count *= 2
 
 
-def _restore_and_paste(image: torch.Tensor, faces, restorer: FaceRestorer) -> object:
+def _restore_and_paste(image: torch.Tensor, faces: FaceSet, restorer: FaceRestorer) -> object:
     return paste_faces(image, restore_faces(image, faces, restorer))
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -21,13 +23,14 @@ from ..faces import load_detector
 from ..files.atomic import write_bytes_atomically
 from ..inference.forms import OPTIONAL, RECORDS, Form, Target
 from .benchmark_options import require_used
+from .options import Subparsers
 
 NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
-def add_benchmark_command(subparsers) -> None:
+def add_benchmark_command(subparsers: Subparsers) -> None:
     """Add ``benchmark`` to the parser."""
-    parser: ArgumentParser = subparsers.add_parser(
+    parser = subparsers.add_parser(
         "benchmark",
         help="measure speed and memory on this machine",
         description="Time the networks (random weights), detection, cropping and pasting and the "
@@ -141,7 +144,7 @@ def _setting(args: Namespace) -> Setting:
     device = resolve_device(args.device)
     names = args.dtype or (["auto"] if args.scaling is not None else ["fp32", "auto"])
     detector = load_detector(args.detector, device=device) if args.detector else None
-    given = {
+    given: dict[str, Any] = {
         "sizes": tuple(args.size or (SIZES if args.ablation else ())),
         "faces": args.faces,
         "frames": args.frames,
@@ -194,6 +197,6 @@ def _run_scaling(setting: Setting, args: Namespace) -> int:
     return 0
 
 
-def _write_json(path: Path | None, data: dict[str, object]) -> None:
+def _write_json(path: Path | None, data: Mapping[str, object]) -> None:
     if path is not None:
         write_bytes_atomically(path, json.dumps(data, indent=2).encode())

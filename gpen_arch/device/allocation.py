@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ def keep_activation_memory() -> None:
 
 
 @contextmanager
-def usual_allocation() -> Iterator[None]:
+def usual_allocation() -> Generator[None, None, None]:
     """Inside, freed memory goes back to the system as in a process that asked for nothing."""
     for threshold in THRESHOLDS:
         _set(threshold, threshold.usual)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -31,7 +31,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def naming_shortage(work: str) -> Iterator[None]:
+def naming_shortage(work: str) -> Generator[None, None, None]:
     """Turn any library's shortage of memory into ours; ``work`` says what the memory was for.
 
     Raises:

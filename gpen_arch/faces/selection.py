@@ -115,15 +115,16 @@ def select_faces(
     return faces.with_faces(chosen)
 
 
-def _wanted(indices: str | Iterable[int] | None) -> frozenset[int]:
+def _wanted(indices: str | Iterable[object] | None) -> frozenset[int]:
     if indices is None:
         return frozenset()
     if isinstance(indices, str):
         return frozenset(parse_indices(indices))
     numbers = frozenset(indices)
-    if any(not isinstance(number, int) or number < 0 for number in numbers):
+    whole = frozenset(number for number in numbers if isinstance(number, int) and number >= 0)
+    if len(whole) < len(numbers):
         raise InvalidOptionError(f"expected face numbers from 0, found {sorted(map(str, numbers))}")
-    return numbers
+    return whole
 
 
 def _check_options(min_size: float, max_size: float | None, order: str, keep: int | None) -> None:
@@ -156,7 +157,7 @@ def _sort_key(order: Order, image_size: tuple[int, int]) -> Callable[[Face], flo
     return keys[order]
 
 
-def _masks_by_frame(inside: Tensor, frames: int) -> Tensor:
+def _masks_by_frame(inside: object, frames: int) -> Tensor:
     if not isinstance(inside, Tensor):
         raise InvalidFacesError(
             f"expected a mask tensor to choose faces by, found {type(inside).__name__}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -63,7 +63,7 @@ _staged: ContextVar[StagedFiles | None] = ContextVar("staged", default=None)
 
 
 @contextmanager
-def staged_files() -> Iterator[StagedFiles]:
+def staged_files() -> Generator[StagedFiles, None, None]:
     """Within the block :func:`write_atomically` only stages its files.
 
     They appear together on :meth:`StagedFiles.commit`; what was not committed when the block ends
@@ -118,7 +118,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Generator[Path, None, None]:
     """A folder to fill beside ``folder``, which it becomes when the block ends without an error.
 
     Raises:

@@ -7,7 +7,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import cv2
@@ -42,7 +42,7 @@ _PROCESS_WIDE = threading.RLock()
 
 
 @contextmanager
-def reporting_damage(name: str, kind: str) -> Iterator[None]:
+def reporting_damage(name: str, kind: str) -> Generator[None, None, None]:
     """Name the file in whatever a decoder raises; a shortage of memory passes as it is.
 
     Raises:
@@ -62,7 +62,7 @@ def reporting_damage(name: str, kind: str) -> Iterator[None]:
 
 
 @contextmanager
-def logging_warnings(name: str) -> Iterator[None]:
+def logging_warnings(name: str) -> Generator[None, None, None]:
     """Log what Pillow warns of, with the file's name, instead of printing it without."""
     with _PROCESS_WIDE, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -74,7 +74,7 @@ def logging_warnings(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def allowing_pixels(pixels: int) -> Iterator[None]:
+def allowing_pixels(pixels: int) -> Generator[None, None, None]:
     """Let Pillow handle that many pixels, which the caller's own limit has allowed already.
 
     Pillow asks a global of its own as well, for some formats only. It is raised for no longer than

@@ -48,7 +48,7 @@ class Raster:
     width: int
     channels: int
     bit_depth: int
-    rows: Callable[[int, int], NDArray]
+    rows: Callable[[int, int], NDArray[np.unsignedinteger]]
 
 
 def to_tensors(raster: Raster, orientation: int) -> tuple[Tensor, Tensor | None]:
@@ -102,11 +102,13 @@ def raster_of_pillow(image: Image.Image, profile: bytes | None, name: str) -> Ra
     return Raster(height, width, 3, 8, lambda a, b: np.asarray(band(a, b).convert("RGB")))
 
 
-def _gray_rows(image: Image.Image) -> NDArray:
+def _gray_rows(image: Image.Image) -> NDArray[np.uint16]:
     return np.asarray(image).astype(np.uint16)[..., None]  # broadcast to three channels
 
 
-def decode_with_opencv(data: bytes, dtype: type, size: tuple[int, int]) -> Raster | None:
+def decode_with_opencv(
+    data: bytes, dtype: type[np.unsignedinteger], size: tuple[int, int]
+) -> Raster | None:
     """What OpenCV makes of a file of ``size`` (width, height); None if that is something else."""
     try:
         array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -120,4 +122,5 @@ def decode_with_opencv(data: bytes, dtype: type, size: tuple[int, int]) -> Raste
     order = _RGBA if array.shape[2] == 4 else _RGB
     height, width = array.shape[:2]
     bits = 8 * array.itemsize
-    return Raster(height, width, len(order), bits, lambda a, b: array[a:b][..., order])
+    pixels = array.astype(dtype, copy=False)
+    return Raster(height, width, len(order), bits, lambda a, b: pixels[a:b][..., order])

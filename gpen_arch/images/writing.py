@@ -132,7 +132,7 @@ def _encode(
 
 def _quantise(
     pixels: Tensor, alpha: Tensor | None, dtype: type[np.unsignedinteger], *, on_white: bool
-) -> NDArray:
+) -> NDArray[np.unsignedinteger]:
     """``(H, W, 3|4)`` whole numbers, a band of rows at a time: a large picture has one copy."""
     height, width = pixels.shape[1:]
     array = np.empty((height, width, 3 if alpha is None or on_white else 4), dtype)
@@ -212,7 +212,9 @@ def _options(carried: _Carried, kind: str, path: Path) -> dict[str, object]:
     return {key: value for key, value in options.items() if value is not None}
 
 
-def _encode_with_pillow(array: NDArray, kind: str, options: dict[str, object]) -> bytes:
+def _encode_with_pillow(
+    array: NDArray[np.unsignedinteger], kind: str, options: dict[str, object]
+) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, kind, **options)
     return buffer.getvalue()

@@ -9,12 +9,13 @@ the topology stands in ``networks.gpen`` only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..networks.gpen import StyledConv, Synthesis
+from ..networks.gpen import StyledConv, Synthesis, ToRGB
 from ..networks.layers import PixelNorm
 from ..ops.bias_act import LEAKY_GAIN, LEAKY_SLOPE
 from ..ops.modulated_conv2d import DEMODULATION_EPS
@@ -40,13 +41,13 @@ class FastSynthesis(nn.Module):
         self.style = nn.Sequential(PixelNorm(), *(FoldedLinear(layer) for layer in mapping))
         constant = synthesis.input.input.detach().to(target.dtype, copy=True)
         self.register_buffer("constant", constant)
-        convs = [synthesis.conv1, *synthesis.convs]
+        convs = cast("list[StyledConv]", [synthesis.conv1, *synthesis.convs])
         self.convs = nn.ModuleList(
             # 4 px, then two of each resolution: one that doubles the size, one that keeps it.
             FastStyledConv(conv, target, size=4 << (index + 1) // 2)
             for index, conv in enumerate(convs)
         )
-        to_rgbs = [synthesis.to_rgb1, *synthesis.to_rgbs]
+        to_rgbs = cast("list[ToRGB]", [synthesis.to_rgb1, *synthesis.to_rgbs])
         self.to_rgbs = nn.ModuleList(FastToRGB(to_rgb, target.dtype) for to_rgb in to_rgbs)
 
     @property
@@ -60,8 +61,8 @@ class FastSynthesis(nn.Module):
 
         Features are taken out of the list as they are used up, which frees them.
         """
-        convs: list[FastStyledConv] = list(self.convs)  # type: ignore[arg-type]
-        to_rgbs: list[FastToRGB] = list(self.to_rgbs)  # type: ignore[arg-type]
+        convs = cast("list[FastStyledConv]", list(self.convs))
+        to_rgbs = cast("list[FastToRGB]", list(self.to_rgbs))
         styles = [conv.style(latents[:, index]) for index, conv in enumerate(convs)]
         x = self.constant * per_channel(styles[0].scale)
         image = None

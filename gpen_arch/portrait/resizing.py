@@ -42,9 +42,9 @@ def resize_lanczos_unchecked(images: Tensor, scale: int) -> Tensor:
         return result.to(images.device)
 
 
-def _lanczos(source: NDArray[np.float32], size: tuple[int, int]) -> NDArray:
+def _lanczos(source: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     try:
-        return cv2.resize(source, size, interpolation=cv2.INTER_LANCZOS4)
+        resized = cv2.resize(source, size, interpolation=cv2.INTER_LANCZOS4)
     except cv2.error as error:
         if is_out_of_memory(error):
             raise
@@ -52,6 +52,7 @@ def _lanczos(source: NDArray[np.float32], size: tuple[int, int]) -> NDArray:
             f"expected a picture that OpenCV can resize to {size[0]}x{size[1]}, found: {error}; "
             "use a smaller picture or scale"
         ) from error
+    return np.asarray(resized, dtype=np.float32)
 
 
 def resize_to(images: Tensor, size: tuple[int, int]) -> Tensor:
