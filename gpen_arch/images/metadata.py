@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import io
 import logging
-import struct
 from collections.abc import Callable
 from typing import cast
 
 from PIL import Image, ImageCms
 
-logger = logging.getLogger(__name__)
+from .pillow import BROKEN_EXIF
 
-BROKEN_EXIF = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    struct.error,
-)
-"""What Pillow raises on EXIF that does not follow its own rules."""
+logger = logging.getLogger(__name__)
 
 _ORIENTATION = 0x0112
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825

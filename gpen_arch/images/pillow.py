@@ -18,18 +18,23 @@ from ..errors import GpenError, InvalidImageError
 
 logger = logging.getLogger(__name__)
 
-BROKEN_PICTURE = (
+BROKEN_EXIF = (
     OSError,
     SyntaxError,
     ValueError,
     TypeError,
     LookupError,
     ArithmeticError,
+    AttributeError,
+    struct.error,
+)
+"""What Pillow raises on EXIF that does not follow its own rules."""
+
+BROKEN_PICTURE = (
+    *BROKEN_EXIF,
     EOFError,
     RuntimeError,
-    AttributeError,
     AssertionError,
-    struct.error,
     zlib.error,
     cv2.error,
     Image.DecompressionBombError,

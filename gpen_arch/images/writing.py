@@ -18,8 +18,8 @@ from ..device.memory import is_out_of_memory, naming_shortage
 from ..errors import OutputError
 from ..files.atomic import write_bytes_atomically
 from .encoding import encode_png16, encode_tiff
-from .metadata import BROKEN_EXIF, exif_for_size
-from .pillow import BROKEN_PICTURE
+from .metadata import exif_for_size
+from .pillow import BROKEN_EXIF, BROKEN_PICTURE
 from .png import PngExtras, add_extras
 from .reading import LoadedImage
 from .texts import jpeg_comment, jpeg_xmp_segment, warn_of_dropped
