@@ -28,7 +28,6 @@ from .types import (
     Score,
     Trial,
     Trials,
-    advantage,
 )
 
 Numbered = tuple[int, Trial]
@@ -137,13 +136,14 @@ class _Scoring:
         notes: list[str] = []
         for metric in self.metrics.faces:
             measured = [f for f in self.faces if all(metric.name in f.scores(c) for c in columns)]
+            if not measured:
+                unavailable[metric.name] = f"not measured on any face: {metric.unmeasurable}"
+                continue
+            scores.append(_mean(metric, measured, columns, seed))
             if len(measured) < len(self.faces):
                 notes.append(_unmeasured(metric, measured, self.faces))
-            if measured:
-                scores.append(_mean(metric, measured, columns, seed))
-                notes += [f"{metric.name}: {metric.caution}"] if metric.caution else []
-            else:
-                unavailable[metric.name] = f"not measured on any face: {metric.unmeasurable}"
+            if metric.caution:
+                notes.append(f"{metric.name}: {metric.caution}")
         if self.metrics.sets is not None:
             sets = self._set_scores(columns, reference, seed)
             scores += sets.scores
@@ -208,9 +208,9 @@ def _mean(
     intervals = {column: mean_interval(numbers, seed) for column, numbers in values.items()}
 
     def advantages(column: Column) -> list[float]:
-        pairs = zip(values["restored"], values.get(column, ()), strict=False)
-        gains = (advantage(metric.better, value, base) for value, base in pairs)
-        return [gain for gain in gains if gain is not None]
+        sign = 1 if metric.better == "higher" else -1
+        pairs = zip(values["restored"], values.get(column, ()), strict=False)  # or there are none
+        return [sign * (value - base) for value, base in pairs]
 
     def interval(column: Column) -> Interval | None:
         return mean_interval(advantages(column), seed)

@@ -12,8 +12,8 @@ from torch import Tensor
 from ..errors import WeightsMismatchError, WeightsNotFoundError, first_line
 from ..images.levels import to_levels
 from ..loading import read_state_dict
+from ..networks.libraries import importing
 from ..weights.locate import search_folders
-from .packages import require
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 DIMENSION = 2048
@@ -47,10 +47,10 @@ def load_inception(path: Path, device: str = "cpu") -> Features:
 
     Raises:
         CorruptWeightsError, WeightsMismatchError: the file is unsafe, or another network.
-        MissingDependencyError: torch-fidelity is not installed.
+        MissingDependencyError: torch-fidelity does not import.
     """
-    require("torch_fidelity")
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    with importing("torch-fidelity", "Inception"):
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     try:
         network = FeatureExtractorInceptionV3(

@@ -7,6 +7,7 @@ weights of its metrics itself, when one is made for the first time.
 from __future__ import annotations
 
 import difflib
+import importlib
 import logging
 from urllib.error import URLError
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DownloadError, InvalidOptionError
-from .packages import require
+from ..networks.libraries import importing
 from .types import FaceMetric
 
 logger = logging.getLogger(__name__)
@@ -27,11 +28,12 @@ def pyiqa_metric(name: str, device: str = "cpu") -> FaceMetric:
     """The metric that pyiqa knows as ``name``, called ``pyiqa:name`` in reports.
 
     Raises:
-        MissingDependencyError: pyiqa is not installed.
+        MissingDependencyError: pyiqa does not import.
         InvalidOptionError: it knows no such metric, or one of whole sets only.
         DownloadError: its weights are not here and could not be fetched.
     """
-    pyiqa = require("pyiqa", "pyiqa")
+    with importing("pyiqa", f"the metric {PREFIX}{name}"):
+        pyiqa = importlib.import_module("pyiqa")
     known: list[str] = pyiqa.list_models()
     if name not in known or any(part in name for part in _OF_SETS):
         near = difflib.get_close_matches(name, known) or known

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .packages import require
+from ..networks.libraries import importing
 from .types import FaceMetric
 
 PSNR_CEILING = 100.0
@@ -32,8 +32,8 @@ def psnr_metric() -> FaceMetric:
 
 def ssim_metric() -> FaceMetric:
     """SSIM of 8-bit RGB: Gaussian window of 11 pixels, sigma 1.5, mean of the channels."""
-    require("torchmetrics")
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    with importing("torchmetrics", "SSIM"):
+        from torchmetrics.functional.image import structural_similarity_index_measure
 
     def score(pictures: Tensor, truth: Tensor) -> Tensor:
         values = structural_similarity_index_measure(

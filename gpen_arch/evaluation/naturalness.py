@@ -20,7 +20,6 @@ from torch import Tensor
 
 from ..errors import CorruptWeightsError, WeightsMismatchError, WeightsNotFoundError
 from ..weights.locate import search_folders
-from .packages import require
 from .types import FaceMetric
 
 PARAMETER_FILES = ("niqe_pris_params.npz", "niqe_modelparameters.mat")
@@ -53,7 +52,6 @@ def niqe_metric(path: Path | None = None, folders: tuple[Path, ...] = ()) -> Fac
     Patches are 96 pixels: a picture of 256 has four, one of 512 twenty-five, and figures of
     different sizes do not compare.
     """
-    require("scipy")
     pristine = load_pristine(path or find_parameters(folders))
 
     def score(pictures: Tensor, _: Tensor | None) -> Tensor:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..networks.libraries import importing
 from .inception import DIMENSION, Features
-from .packages import require
 from .reference import Reference, Statistics, statistics_of
 from .types import Column, Score
 
@@ -40,8 +40,8 @@ class SetScores:
 
 def fid(found: Statistics, wanted: Statistics) -> float:
     """The Frechet distance of two Gaussians: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^0.5)."""
-    require("torch_fidelity")
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+    with importing("torch-fidelity", "FID"):
+        from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 
     pair = [{"mu": each.mean, "sigma": each.covariance} for each in (found, wanted)]
     return float(fid_statistics_to_metric(*pair, verbose=False)[KEY_METRIC_FID])
@@ -57,12 +57,12 @@ def subset_size(count: int, other: int) -> int:
 
 def kid(found: Tensor, wanted: Tensor, seed: int = 0) -> tuple[float, float]:
     """Mean and deviation over subsets of the unbiased MMD^2, kernel (x.y / D + 1)^3."""
-    require("torch_fidelity")
-    from torch_fidelity.metric_kid import (
-        KEY_METRIC_KID_MEAN,
-        KEY_METRIC_KID_STD,
-        kid_features_to_metric,
-    )
+    with importing("torch-fidelity", "KID"):
+        from torch_fidelity.metric_kid import (
+            KEY_METRIC_KID_MEAN,
+            KEY_METRIC_KID_STD,
+            kid_features_to_metric,
+        )
 
     result = kid_features_to_metric(
         found.double(),
