@@ -10,7 +10,7 @@ from pathlib import Path
 from ..device.choice import resolve_device
 from ..evaluation.evaluator import evaluate
 from ..evaluation.published import BENCHMARKS, Benchmark, benchmark_notes, find_benchmark
-from ..evaluation.reference import Reference, open_reference
+from ..evaluation.reference import Reference, open_reference, require_reference
 from ..evaluation.registry import (
     METRIC_NAMES,
     Metrics,
@@ -60,11 +60,12 @@ def add_evaluate_command(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--workers", type=int, default=0, metavar="N", help="processes that prepare pictures (0)"
     )
-    add_weights_dir(parser)
+    group = parser.add_argument_group("files to measure with")
+    add_weights_dir(group)
     for name in _NETWORKS:
-        parser.add_argument(f"--{name}", type=Path, help=f"path of the {name} measuring network")
+        group.add_argument(f"--{name}", type=Path, help=f"path of the {name} measuring network")
     for name, what in _OTHER_FILES.items():
-        parser.add_argument(f"--{name}", type=Path, help=f"path of {what}")
+        group.add_argument(f"--{name}", type=Path, help=f"path of {what}")
     parser.set_defaults(handler=run_evaluate)
 
 
@@ -119,7 +120,10 @@ def _metrics(args: argparse.Namespace, inputs: Inputs, device: str) -> Metrics:
 
 
 def _reference(args: argparse.Namespace, metrics: Metrics) -> Reference | None:
-    if args.reference is None or metrics.sets is None:
+    if args.reference is None:
+        return None
+    require_reference(args.reference)
+    if metrics.sets is None:
         return None
     with progress_bar("reference", "face") as on_progress:
         return open_reference(args.reference, metrics.sets.features, on_progress=on_progress)

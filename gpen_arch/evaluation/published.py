@@ -41,8 +41,8 @@ class Benchmark:
 
 
 _DAEFR = "LIAGM/DAEFR_test_datasets on Hugging Face"
-_GPEN = "Yang et al. 2021 (arXiv:2105.06070), as listed at hyper.ai/en/papers/2105.06070"
-_CODEFORMER = "Zhou et al. 2022 (arXiv:2206.11253), as listed at hyper.ai/en/papers/2206.11253"
+_GPEN = "Yang et al. 2021 (arXiv:2105.06070), as listed at vercel.hyper.ai/en/papers/2105.06070"
+_CODEFORMER = "Zhou et al. 2022 (arXiv:2206.11253), as listed at beta.hyper.ai/en/papers/2206.11253"
 
 # LPIPS is without its backbone here, as the sources do not say it: "lpips" stands beside both.
 BENCHMARKS: dict[str, Benchmark] = {
@@ -50,7 +50,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         "CelebA-HQ, as GPEN degrades it",
         True,
         None,
-        "CelebA-HQ faces with GPEN's own degradations; the files were not published",
+        "CelebA-HQ faces with GPEN's own degradations",
         (
             PublishedFigures("GPEN", {"fid": 31.72, "psnr": 20.80, "lpips": 0.346}, _GPEN),
             PublishedFigures("HiFaceGAN", {"fid": 56.67, "psnr": 21.33, "lpips": 0.392}, _GPEN),
@@ -63,7 +63,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         "CelebA-Test",
         True,
         3000,
-        f"3000 faces of CelebA-HQ, 512 pixels, degraded synthetically (count: {_DAEFR})",
+        f"3000 faces of CelebA-HQ, degraded synthetically (count: {_DAEFR})",
         (
             PublishedFigures(
                 "CodeFormer",
@@ -76,7 +76,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         "LFW-Test",
         False,
         1711,
-        f"one photo of each person of LFW's validation, slightly degraded (count: {_DAEFR})",
+        f"1711 real faces of LFW, without truth (count: {_DAEFR})",
         (
             PublishedFigures("PSFRGAN", {"fid": 51.89}, _CODEFORMER),
             PublishedFigures("CodeFormer", {"fid": 52.02}, _CODEFORMER),
@@ -85,13 +85,13 @@ BENCHMARKS: dict[str, Benchmark] = {
         ),
     ),
     "webphoto-test": Benchmark(
-        "WebPhoto-Test", False, None, "old and damaged photos from the web, collected for GFP-GAN"
+        "WebPhoto-Test", False, None, "real faces from the web, without truth"
     ),
     "wider-test": Benchmark(
         "WIDER-Test",
         False,
         970,
-        f"heavily degraded faces of WIDER FACE, collected for CodeFormer (count: {_DAEFR})",
+        f"970 real faces of WIDER FACE, without truth (count: {_DAEFR})",
     ),
 }
 

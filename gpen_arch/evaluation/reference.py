@@ -68,13 +68,18 @@ def open_reference(
         InvalidImageError: a picture in the folder cannot be read.
         CorruptWeightsError, WeightsMismatchError: as :func:`read_statistics`.
     """
+    require_reference(path)
     if path.is_dir():
         return reference_of(folder_features(path, features, on_progress))
-    if not path.is_file():
+    return Reference(read_statistics(path, dimension))
+
+
+def require_reference(path: Path) -> None:
+    """Raise InvalidOptionError unless there is a folder or a file."""
+    if not path.is_dir() and not path.is_file():
         raise InvalidOptionError(
             f"expected a folder of good faces or a statistics file at {path}; found neither"
         )
-    return Reference(read_statistics(path, dimension))
 
 
 def folder_features(
