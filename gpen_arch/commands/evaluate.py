@@ -93,7 +93,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
             on_progress=on_progress,
         )
     result = _completed(result, inputs, benchmark)
-    settings = {**inputs.settings, "device": device}
+    settings = {**inputs.settings, "seed": args.seed, "device": device}
     if args.reference is not None:
         settings["reference"] = str(args.reference)
     write_json(report, result, settings, benchmark)

@@ -132,7 +132,6 @@ def _degraded_here(args: argparse.Namespace, device: str) -> Inputs:
     count = min(len(faces), args.limit or len(faces))
     settings = _model_settings(args) | {
         "data": args.data,
-        "seed": args.seed,
         "size": size,
         "recipe": None if faces.source.paired else recipe.to_dict(),
     }

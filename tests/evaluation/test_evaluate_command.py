@@ -78,7 +78,11 @@ def test_pictures_against_a_reference_folder(
     report = evaluate(here, tmp_path, *chosen)
     assert names(report) == ["kid"]
     assert report["settings"]["reference"].endswith("good")
-    assert report["scores"][0]["spread"] is not None
+    near, far = (
+        evaluate(here, tmp_path, *chosen[:1], each, *chosen[2:])["scores"][0]["restored"]
+        for each in ("@a", "@b")
+    )
+    assert report["scores"][0]["restored"] == near < far
     assert not (tmp_path / "contact_sheet.png").exists()  # nothing ranks single faces
     assert "subsets: +-" in capsys.readouterr().out
 

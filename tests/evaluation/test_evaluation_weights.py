@@ -23,7 +23,12 @@ def inception_state() -> dict[str, torch.Tensor]:
         empty = io.BytesIO()
         torch.save({}, empty)
         empty.seek(0)
-        return module.FeatureExtractorInceptionV3("inception", ["2048"], empty).state_dict()
+        network = module.FeatureExtractorInceptionV3("inception", ["2048"], empty)
+    torch.manual_seed(0)
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight)  # or what is left after 94 layers is nought
+    return network.state_dict()
 
 
 class Evil:
