@@ -27,7 +27,7 @@ from ..loading import load_for
 from ..portrait.restoration import FaceRestorer
 from ..weights import find_weight, load_manifest
 from .options import Subparsers, add_device, add_weights_dir
-from .plan import try_files
+from .places import try_files
 from .terminal import progress_bar, say
 
 _Skipped = tuple[tuple[str, str], ...]

@@ -387,7 +387,7 @@ def raise_(error: Exception) -> NoReturn:
         (lambda: np.empty(1 << 50, np.uint8), "expected memory for this picture"),
         (lambda: torch.empty(1 << 50, dtype=torch.uint8), "expected memory for this picture"),
         (lambda: cv2.resize(np.zeros((9, 9), np.float32), (1 << 24, 1 << 24)), "expected memory"),
-        (lambda: cv2.resize(np.zeros((0, 0), np.uint8), (2, 2)), "be restored, found"),
+        (lambda: cv2.resize(np.zeros((0, 0), np.uint8), (2, 2)), "be worked on, found"),
         (lambda: raise_(torch.cuda.OutOfMemoryError("CUDA out of memory")), "expected memory"),
         (lambda: raise_(Image.DecompressionBombError("a bomb")), "a bomb"),
         (lambda: Path("/proc/self/mem/x").read_bytes(), "expected to read and write its files"),
