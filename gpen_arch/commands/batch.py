@@ -63,10 +63,13 @@ class Batch:
     skip_finished: bool
     quiet: bool
 
-    def run(self, load: Callable[[], Work]) -> RunReport:
+    def run(
+        self, load: Callable[[], Work], conclude: Callable[[RunReport], object] = lambda _: None
+    ) -> RunReport:
         """Work on what is not finished; ``load`` is called only if there is such a picture.
 
-        The report is written while the work goes on, and whatever ends it.
+        The report is written while the work goes on, and whatever ends it. When all pictures are
+        done, ``conclude`` may add to it.
 
         Raises:
             GpenError: the networks cannot be loaded; or the report cannot be written at the start.
@@ -78,6 +81,7 @@ class Batch:
             pending = self._sort_out(report)
             if pending:
                 self._work_off(pending, report, load())
+            conclude(report)
         finally:
             with signals_held():
                 self._finish(report)
