@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+import torch
 
 from ..data.crops import MOST_ENLARGED, TEMPLATES, CropOptions, FoundFace, cut_faces
-from ..data.leakage import repeated_pictures
-from ..data.picture_index import PictureIndex, look_at
-from ..data.sources import FileSource
+from ..data.leakage import Thumbnails, repeated_pictures, thumbnail
 from ..device.choice import resolve_device
 from ..device.transfer import upload
 from ..errors import InvalidOptionError, OutputError
-from ..images import MAX_PIXELS, LoadedImage, find_images, write_image
+from ..faces import FaceDetector
+from ..images import MAX_PIXELS, LoadedImage, find_images, read_image, to_levels, write_image
 from ..portrait.pipeline import StageCallback
 from ..settings import is_table, read_plain
 from ..weights.roles import COMMAND_LINE
@@ -28,7 +29,7 @@ from .names import PlannedPicture
 from .options import Subparsers, add_device, add_offline, add_quiet, add_weights_dir
 from .plan import plan_faces
 from .run_report import FileResult, RunReport
-from .terminal import progress_bar, say
+from .terminal import say
 
 REPORT_NAME = "report.json"
 
@@ -41,8 +42,8 @@ a picture first, and never replace a file."""
 
 EPILOG = f"""\
 OUT/{REPORT_NAME} has an entry for every photograph and every face on it: box, score, distance
-of the eyes, sharpness, the crop's file, or why there is none; and crops that show the same
-picture (`duplicates`), which are left for you to choose from.
+of the eyes, sharpness, the crop's file, or why there is none; and photographs that show the
+same, whatever their size and compression (`duplicates`): choose which crops to delete.
 
 The same command goes on where an earlier one stopped, by OUT/{JOURNAL_NAME}; other
 options need another OUT.
@@ -110,8 +111,15 @@ def _add_crop_options(parser: ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def run_align(args: Namespace) -> int:
+LoadDetector = Callable[[Namespace, torch.device], FaceDetector]
+
+
+def run_align(args: Namespace, load: LoadDetector = load_face_detector) -> int:
     """Cut out every face that is worth it; 0 if no picture failed, 1 if any did.
+
+    Args:
+        args: as parsed.
+        load: gives the detector; called once all is planned, and only if there is work.
 
     Raises:
         GpenError: the run cannot start.
@@ -126,6 +134,7 @@ def run_align(args: Namespace) -> int:
         plan = plan_faces(found.paths, args.output, report_path, named=[args.input])
         plan.journal.require_settings(settings)
         _require_own_report(report_path)
+        seen: dict[str, Thumbnails] = {}
         batch = Batch(
             "aligned",
             plan,
@@ -135,13 +144,19 @@ def run_align(args: Namespace) -> int:
             skip_finished=True,
             quiet=args.quiet,
         )
-        report = batch.run(lambda: _load(args, options), lambda done: _conclude(done, args))
+        report = batch.run(
+            lambda: _cutting(args, options, load, seen),
+            lambda report: _conclude(report, args, seen),
+        )
     return 1 if report.lost or report.counts()["failed"] else 0
 
 
-def _load(args: Namespace, options: CropOptions) -> Work:
+def _cutting(
+    args: Namespace, options: CropOptions, load: LoadDetector, seen: dict[str, Thumbnails]
+) -> Work:
+    """Cut the faces out of a picture and write those that are worth it; ``seen`` is added to."""
     device = resolve_device(args.device)
-    detector = load_face_detector(args, device)
+    detector = load(args, device)
 
     def work(planned: PlannedPicture, picture: LoadedImage, on_progress: StageCallback) -> Outcome:
         image = upload(picture.pixels[None], device)
@@ -154,6 +169,7 @@ def _load(args: Namespace, options: CropOptions) -> Work:
                 path, kept = planned.face(kept), kept + 1
                 write_image(path, each.crop)
             written.append(_entry(each, path))
+        seen[str(planned.source)] = _thumbnail(picture)
         return Outcome({"faces": written}, f"{kept} of {len(faces)} face(s)")
 
     return work
@@ -188,32 +204,45 @@ def _require_own_report(path: Path) -> None:
         )
 
 
-def _conclude(report: RunReport, args: Namespace) -> None:
-    """Name the crops that show the same, and say what there is now."""
-    faces = [face for entry in report.entries for face in _faces_of(entry)]
-    crops = [args.output / str(face["file"]) for face in faces if face["file"]]
-    repeated = _repeated(args.output, crops, quiet=args.quiet)
-    report.more["duplicates"] = [{"file": one.name, "like": other.name} for one, other in repeated]
+def _conclude(report: RunReport, args: Namespace, seen: dict[str, Thumbnails]) -> None:
+    """Name the photographs that are there twice, and say what there is now."""
+    report.more["duplicates"] = _repeated(report, seen, args.max_megapixels * 1e6)
     if not args.quiet:
-        text = f"{len(crops)} crops in {args.output}"
-        left = len(faces) - len(crops)
-        text += f", {left} face(s) left out" if left else ""
-        text += f", {len(repeated)} like another" if repeated else ""
-        say(f"{text}; details in {REPORT_NAME}")
+        say(_summary(report, args.output))
 
 
 def _faces_of(entry: FileResult) -> list[dict[str, object]]:
-    faces = entry.report.get("faces", [])
-    return cast("list[dict[str, object]]", faces)
+    return cast("list[dict[str, object]]", entry.report.get("faces", []))
 
 
-def _repeated(folder: Path, crops: list[Path], *, quiet: bool) -> list[tuple[Path, Path]]:
-    """Crops that show what an earlier one shows, with that one."""
-    if not crops:
+def _repeated(
+    report: RunReport, seen: dict[str, Thumbnails], max_pixels: float
+) -> list[dict[str, str]]:
+    """Photographs with crops that show what an earlier one shows, with that one.
+
+    Args:
+        report: of all photographs.
+        seen: thumbnails of those of this run; the others are read.
+        max_pixels: a picture of more is refused before it is decoded.
+    """
+    inputs = [each.input for each in report.entries if any(f["file"] for f in _faces_of(each))]
+    if not inputs:
         return []
-    with progress_bar("compare", "crop", quiet=quiet) as on_progress:
-        source = FileSource(folder, tuple(crops))
-        looks = look_at(source, PictureIndex(), range(len(crops)), on_progress)
-    pairs = repeated_pictures(np.stack([look.thumbnail for look in looks]))
-    readable = [not look.reason for look in looks]
-    return [(crops[i], crops[k]) for i, k in pairs if readable[i] and readable[k]]
+    for path in inputs:
+        if path not in seen:
+            seen[path] = _thumbnail(read_image(path, max_pixels=max_pixels))
+    pairs = repeated_pictures(np.stack([seen[path] for path in inputs]))
+    return [{"input": inputs[one], "like": inputs[other]} for one, other in pairs]
+
+
+def _thumbnail(picture: LoadedImage) -> Thumbnails:
+    return thumbnail(np.ascontiguousarray(to_levels(picture.pixels).permute(1, 2, 0).numpy()))
+
+
+def _summary(report: RunReport, out: Path) -> str:
+    faces = [face for entry in report.entries for face in _faces_of(entry)]
+    crops, repeated = sum(1 for face in faces if face["file"]), report.more["duplicates"]
+    text = f"{crops} crops in {out}"
+    text += f", {len(faces) - crops} face(s) left out" if crops < len(faces) else ""
+    text += ", some photographs are there twice" if repeated else ""
+    return f"{text}; details in {REPORT_NAME}"
