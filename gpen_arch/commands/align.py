@@ -205,7 +205,11 @@ def _require_own_report(path: Path) -> None:
 
 
 def _conclude(report: RunReport, args: Namespace, seen: dict[str, Thumbnails]) -> None:
-    """Name the photographs that are there twice, and say what there is now."""
+    """Tell of crops that were deleted and photographs that are there twice; say what there is."""
+    for entry in report.entries:
+        for face in _faces_of(entry):
+            if face["file"] and not (args.output / str(face["file"])).exists():
+                face.update(file=None, left_out="its crop has been deleted")
     report.more["duplicates"] = _repeated(report, seen, args.max_megapixels * 1e6)
     if not args.quiet:
         say(_summary(report, args.output))

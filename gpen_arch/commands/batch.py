@@ -191,9 +191,9 @@ def _in_the_way(planned: PlannedPicture, journal: Journal) -> str | None:
     left = [path for path in journal.files(planned) if journal.size(path) >= 0]
     if result is None and left:
         return (
-            f"expected the picture that {left[0]} was made from, found that it has changed since "
-            f"(or that other files of {planned.output} are gone). They were left as they are. "
-            "Move them away to have them made anew."
+            f"expected the picture that {left[0]} was made from, found that it has changed since. "
+            f"The files {planned.output} were left as they are. Move them away to have them made "
+            "anew."
         )
     return None
 

@@ -49,6 +49,7 @@ class Journal:
         self.path = path
         self._latest: dict[str, dict[str, Any]] = {}
         self._written: set[tuple[str, str, int]] = set()
+        self._faces: dict[object, str] = {}  # by input
         data = self._read()
         self._torn = not data.endswith(b"\n") and data != b""
         for line in data.splitlines():
@@ -65,7 +66,11 @@ class Journal:
         return any(self.owns(path, kind) for kind in ("result", "comparison", "face"))
 
     def finished(self, picture: PlannedPicture, settings: Settings) -> bool:
-        """Whether all that is planned for a picture is there, made from this input with these."""
+        """Whether all that is planned for a picture is there, made from this input with these.
+
+        Where faces are all that is planned, it is enough that they were made: who deletes one does
+        not want it back.
+        """
         record = self._record(picture)
         if record is None:
             return False
@@ -78,7 +83,8 @@ class Journal:
         if picture.faces is not None:
             if record.get("faces") != self._name(picture.faces):
                 return False
-            needed |= {name for name, each in recorded.items() if each["kind"] == "face"}
+            if picture.result is not None:
+                needed |= {name for name, each in recorded.items() if each["kind"] == "face"}
         return all(
             name in recorded and self.size(self.path.parent / name) == recorded[name]["bytes"]
             for name in needed
@@ -94,6 +100,11 @@ class Journal:
         """The files that were made from a picture, there or not."""
         record = self._record(picture)
         return [self.path.parent / each["file"] for each in record["files"]] if record else []
+
+    def faces_of(self, source: Path) -> Path | None:
+        """The beginning of the face files' paths that a picture had."""
+        name = self._faces.get(os.path.realpath(source))
+        return None if name is None else self.path.parent / name
 
     def require_settings(self, settings: Settings) -> None:
         """Require that all that is known here was made with these settings.
@@ -185,9 +196,12 @@ class Journal:
         for each in record["files"]:
             self._written.add((each["kind"], each["file"], each["bytes"]))
         results = [each["file"] for each in record["files"] if each["kind"] == "result"]
-        for name in results or [record.get("faces")]:
+        faces = record.get("faces")
+        for name in results or [faces]:
             if isinstance(name, str):
                 self._latest[name] = record
+        if isinstance(faces, str):
+            self._faces[record.get("input")] = faces
 
     def _record(self, picture: PlannedPicture) -> dict[str, Any] | None:
         path = picture.result or picture.faces

@@ -86,13 +86,16 @@ def plan_faces(
 ) -> Plan:
     """Plan files of every picture's faces in a folder, and nothing else; and try their places.
 
+    A picture keeps the names that it had in an earlier run, whatever pictures have come since.
+
     Args, Raises: as for :func:`make_plan`.
     """
     folder = without_dots(folder / "_").parent
     journal = Journal(folder / JOURNAL_NAME)
     inputs = _without_results(inputs, named, journal)
     claims, claimed = _claims(inputs, journal, report)
-    pictures = _with_families([PlannedPicture(path) for path in inputs], folder, claims, journal)
+    known = [PlannedPicture(path, faces=journal.faces_of(path)) for path in inputs]
+    pictures = _with_families(known, folder, claims, journal)
     plan = Plan(tuple(pictures), journal, claimed)
     _try_places(plan, claims)
     return plan
@@ -179,7 +182,20 @@ def _with_families(
     pictures: Sequence[PlannedPicture], folder: Path, claims: Claims, journal: Journal
 ) -> list[PlannedPicture]:
     taken = _families_in_the_way(folder, claims, journal)
-    return [_with_faces(each, folder, claims, taken) for each in pictures]
+    kept = {each.source for each in pictures if _keeps_faces(each, claims, taken)}
+    return [
+        each if each.source in kept else _with_faces(each, folder, claims, taken)
+        for each in pictures
+    ]
+
+
+def _keeps_faces(picture: PlannedPicture, claims: Claims, taken: set[str]) -> bool:
+    """Claim the face files that a picture has already; whether it has any, and they are free."""
+    faces = picture.faces
+    if faces is None or path_key(faces) in taken or claims.family_owner(faces) is not None:
+        return False
+    claims.claim_family(faces, f"the faces of {picture.source}")
+    return True
 
 
 def _families_in_the_way(folder: Path, claims: Claims, journal: Journal) -> set[str]:

@@ -183,6 +183,17 @@ def test_the_same_command_goes_on_and_keeps_what_was_said(tmp_path: Path) -> Non
     assert align_with(None, photos, out) == 0  # nothing left to do
 
 
+def test_a_photograph_keeps_its_names_when_others_come(tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    noise(photos / "a.png", 1)
+    align_with(OneFace(), photos, out)
+    noise(photos / "a.bmp", 2)  # which is sorted before it
+    assert align_with(OneFace(), photos, out) == 0
+    assert report_of(out)["counts"] == {"aligned": 1, "skipped": 1, "failed": 0}
+    assert faces_of(out, "a.png")[0]["file"] == "a_face00.png"
+    assert faces_of(out, "a.bmp")[0]["file"] == "a.bmp_face00.png"
+
+
 def test_other_options_need_another_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,6 +236,18 @@ def test_a_photograph_that_has_changed_keeps_its_crops(
     (out / "a_face00.png").rename(tmp_path / "away.png")
     assert align_with(OneFace(), photos, out) == 0
     assert (out / "a_face00.png").read_bytes() != crop
+
+
+def test_a_crop_that_was_deleted_stays_so_and_is_reported(tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    noise(photos / "a.png", 1)
+    noise(photos / "b.png", 2)
+    align_with(OneFace(), photos, out)
+    (out / "a_face00.png").unlink()
+    assert align_with(None, photos, out) == 0
+    assert names(out) == ["b_face00.png", "report.json"]
+    (face,) = faces_of(out, "a.png")
+    assert (face["file"], face["left_out"]) == (None, "its crop has been deleted")
 
 
 def test_crops_beside_the_photographs_are_no_photographs(tmp_path: Path) -> None:
