@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.torch_version import TorchVersion
 
-from gpen_arch.cli import build_parser
+from gpen_arch.cli import build_parser, main
 from gpen_arch.commands.align import run_align
 from gpen_arch.commands.train import BUILTIN
 from gpen_arch.data.dataset import FaceDataset, FaceItem
@@ -425,6 +425,17 @@ def test_faces_alone_get_the_recipe_that_is_named(tmp_path: Path) -> None:
         FaceDataset(tmp_path, 32)
     named = str(caught.value).removesuffix(".").split()[-1]
     assert FaceDataset(tmp_path, 32, load_recipe(named))[0]["lq"].shape == (3, 32, 32)
+
+
+def test_pairs_go_to_another_folder_than_one_in_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = small(tmp_path)
+    command = ["degrade", str(tmp_path / "train")]
+    assert main([*command, str(tmp_path / "val")]) == 2
+    assert "which is in use. Name another one" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "pairs")]) == 0
+    assert folder.train("--data", tmp_path / "pairs") == 0
 
 
 # --- recipes
