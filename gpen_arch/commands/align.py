@@ -33,6 +33,8 @@ from .terminal import say
 
 REPORT_NAME = "report.json"
 
+LoadDetector = Callable[[Namespace, torch.device], FaceDetector]
+
 DESCRIPTION = """\
 Find the faces in photographs, leave out what is too small, too blurred or too much cut by
 the frame, and write the others upright and of one size: what `gpen train` takes.
@@ -109,9 +111,6 @@ def _add_crop_options(parser: ArgumentParser) -> None:
         "--max-faces", type=int, default=default.max_faces, metavar="N",
         help="only the N largest of a picture (all)",
     )  # fmt: skip
-
-
-LoadDetector = Callable[[Namespace, torch.device], FaceDetector]
 
 
 def run_align(args: Namespace, load: LoadDetector = load_face_detector) -> int:

@@ -16,7 +16,7 @@ from ..faces import Face, FaceDetector, align_transforms, detect_faces, usable_l
 from ..images import to_levels
 from ..networks.templates import FFHQ, GPEN, Template
 from ..progress import ProgressCallback, ignore_progress
-from ..settings import Natural, Rule, Weight, check, one_of, within
+from ..settings import BelowOne, Natural, Rule, Weight, check, one_of, within
 from .surroundings import share_outside, shrunk, with_surroundings
 
 TEMPLATES: dict[str, Template] = {"gpen": GPEN, "ffhq": FFHQ}
@@ -52,7 +52,7 @@ class CropOptions:
     min_eyes: Weight = 0.0
     min_sharpness: Weight = 40.0
     confidence: Annotated[float, within(_SEEN, 1)] = 0.9
-    max_outside: Annotated[float, within(0, 1)] = 0.25
+    max_outside: BelowOne = 0.25
     max_faces: Natural = 0
 
     def __post_init__(self) -> None:

@@ -224,7 +224,7 @@ def test_a_face_that_is_turned_away_counts_by_its_size() -> None:
         ({"min_eyes": -1.0}, "min_eyes"),
         ({"min_sharpness": float("nan")}, "min_sharpness"),
         ({"confidence": 0.4}, "confidence: expected a number 0.5..1"),
-        ({"max_outside": 1.5}, "max_outside: expected a number 0..1"),
+        ({"max_outside": 1.0}, "max_outside: expected a number 0..1"),
         ({"max_faces": -1}, "max_faces"),
     ],
 )
