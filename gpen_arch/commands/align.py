@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from ..data.crops import MOST_ENLARGED, TEMPLATES, CropOptions, FoundFace, cut_faces
+from ..data.face_crops import MOST_ENLARGED, TEMPLATES, CropOptions, FoundFace, cut_faces
 from ..data.leakage import Thumbnails, repeated_pictures, thumbnail
 from ..device.choice import resolve_device
 from ..device.transfer import upload

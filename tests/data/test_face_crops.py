@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from gpen_arch.data.crops import MOST_ENLARGED, CropOptions, crop_face, cut_faces, sharpness
+from gpen_arch.data.face_crops import MOST_ENLARGED, CropOptions, crop_face, cut_faces, sharpness
 from gpen_arch.data.leakage import repeated_pictures
 from gpen_arch.data.surroundings import share_outside, with_surroundings
 from gpen_arch.errors import InvalidOptionError
