@@ -150,7 +150,7 @@ class Batch:
             with StepBar(planned.source.name, quiet=self.quiet) as bar:
                 outcome = work(planned, picture, bar.update)
             # The journal comes first: a crash between leaves a line without its files, which
-            # counts for nothing, and never a finished file that nobody knows.
+            # counts for nothing (or for deleted faces), and never a finished file nobody knows.
             with signals_held():
                 sizes, found = staged.sizes, outcome.report
                 self.plan.journal.append(planned, state, self.settings, sizes, found)

@@ -307,6 +307,14 @@ def test_what_is_finished_is_skipped(finished: tuple[object, ...], tmp_path: Pat
     assert statuses(tmp_path / "r.json") == {"a.png": "skipped", "b.png": "skipped"}
 
 
+def test_what_is_skipped_keeps_what_was_said_of_it(
+    finished: tuple[object, ...], tmp_path: Path
+) -> None:
+    assert restore_with(never, *finished) == 0
+    files = json.loads((tmp_path / "r.json").read_text())["files"]
+    assert [each["report"] for each in files] == [{"faces": 2}, {"faces": 2}]
+
+
 def test_the_folder_of_results_may_move(finished: tuple[object, ...], tmp_path: Path) -> None:
     (tmp_path / "out").rename(tmp_path / "elsewhere")
     moved = [tmp_path / "elsewhere" if each == tmp_path / "out" else each for each in finished]
