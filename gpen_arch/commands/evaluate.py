@@ -25,7 +25,7 @@ from ..evaluation.types import Evaluation
 from ..training.speed import single_threaded_opencv
 from .evaluation_inputs import Inputs, add_inputs, open_inputs
 from .options import Subparsers, add_device, add_weights_dir, refuse_given
-from .plan import try_files
+from .places import try_files
 from .terminal import progress_bar, say
 
 _NETWORKS = ("alex", "vgg", "arcface", "inception")
