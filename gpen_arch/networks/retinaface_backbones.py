@@ -89,7 +89,8 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
+        y = self.conv3(y)  # in a line of its own: the map before it is given up here
+        y = self.bn3(y)
         return self.relu(y.add_(self.downsample(x)))
 
 
