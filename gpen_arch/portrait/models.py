@@ -26,15 +26,19 @@ class NetworkFile:
 
     @staticmethod
     def of(choice: Choice) -> NetworkFile | None:
-        """What ``auto`` chose, compared with its pin; None where it chose no network.
+        """What ``auto`` chose; None where it chose no network."""
+        return None if choice.path is None else NetworkFile(choice.name, choice.path)
+
+    def checked(self) -> Path:
+        """The path, after comparing a file that the manifest knows with its pin.
 
         Raises:
-            CorruptWeightsError: the file is damaged.
+            CorruptWeightsError: as :func:`~gpen_arch.weights.locate.check_contents`.
         """
-        if choice.entry is None or choice.path is None:
-            return None
-        check_contents(choice.entry, choice.path)
-        return NetworkFile(choice.entry.id, choice.path)
+        entry = load_manifest().find(self.name)
+        if entry is not None:
+            check_contents(entry, self.path)
+        return self.path
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def load_models(
     Raises:
         GpenError: a file cannot be read, or is of another kind.
     """
-    network = load_for("restorer", model.path).network
+    network = load_for("restorer", model.checked()).network
     prepared = prepare_for_inference(network, dtype, device=device, compiled=compiled)
     input_range = load_manifest().input_range(model.name)
     names = {"model": model.name}
@@ -74,12 +78,12 @@ def load_models(
     return Models(
         device=device,
         restorer=FaceRestorer(prepared.to(device), input_range=input_range),
-        detector=None if detector is None else load_detector(detector.path, device=device),
+        detector=None if detector is None else load_detector(detector.checked(), device=device),
         upscaler=None if upscaler is None else _load_upscaler(upscaler, device, dtype),
         names=names,
     )
 
 
 def _load_upscaler(file: NetworkFile, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    network = load_for("upscaler", file.path).network
+    network = load_for("upscaler", file.checked()).network
     return prepare_for_inference(network, dtype, device=device).to(device)

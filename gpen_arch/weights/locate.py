@@ -66,18 +66,40 @@ def find_weight(
 ) -> Path:
     """Find a weight file by the manifest's id, by its file name, or by its path.
 
-    A file that the manifest pins is checked by :func:`check_contents`. A folder that cannot be
-    searched is named in a warning; the others are searched.
+    A file that the manifest pins is checked by :func:`check_contents`.
+
+    Args:
+        name, folders, manifest: as :func:`look_up`.
+        on_progress: told of the bytes hashed.
+
+    Raises:
+        WeightsNotFoundError: as :func:`look_up`.
+        CorruptWeightsError: as :func:`check_contents`.
+    """
+    path = look_up(name, folders, manifest=manifest)
+    entry = (load_manifest() if manifest is None else manifest).find(str(name))
+    if entry is not None:
+        check_contents(entry, path, on_progress=on_progress)
+    return path
+
+
+def look_up(
+    name: str | Path,
+    folders: Sequence[str | Path] = (),
+    *,
+    manifest: Manifest | None = None,
+) -> Path:
+    """:func:`find_weight` without a look into the file.
+
+    A folder that cannot be searched is named in a warning; the others are searched.
 
     Args:
         name: ``"GPEN-BFR-512"``, ``"RetinaFace-R50.pth"``, ``"my_model.pth"`` or a path.
         folders: searched before ``$GPEN_WEIGHTS_DIR`` and the user's cache.
         manifest: the known files; by default the package's own.
-        on_progress: told of the bytes hashed.
 
     Raises:
         WeightsNotFoundError: says where was searched, and how to get a file that is known.
-        CorruptWeightsError: the file is shorter than the published one.
     """
     known = load_manifest() if manifest is None else manifest
     entry = known.find(str(name))
@@ -91,8 +113,6 @@ def find_weight(
             if entry is None
             else missing_text(entry, searched)
         )
-    if entry is not None:
-        check_contents(entry, path, on_progress=on_progress)
     return path
 
 

@@ -203,8 +203,10 @@ def test_a_damaged_file_of_the_package_says_reinstall(
     data = bytearray(choice.path.read_bytes())
     data[len(data) // 2] ^= 1
     choice.path.write_bytes(data[:-1] if damage == "cut" else data)
+    file = NetworkFile.of(choose(role))
+    assert file is not None
     with pytest.raises(CorruptWeightsError, match=r"is damaged\. Reinstall the package") as caught:
-        NetworkFile.of(choose(role))
+        file.checked()
     assert str(choice.path) in str(caught.value)
 
 
