@@ -16,6 +16,11 @@ from ..portrait.pipeline import PortraitOptions, PortraitPipeline, StageCallback
 from .models import Wanted, open_models
 from .outputs import face_pairs
 
+NO_FACE = (
+    "no face found, so only its size has changed; try --confidence 0.5, or --detector "
+    "retinaface_resnet50 (animals and drawings are not found)"
+)
+
 
 @dataclass(frozen=True)
 class Enhanced:
@@ -63,6 +68,7 @@ def load_enhancer(args: Namespace, options: PortraitOptions, wanted: Wanted) -> 
         result = pipeline(image, on_progress=on_progress)
         report = replace(result.report, models=models.names)
         pairs = face_pairs(result.restored)
-        return Enhanced(result.images[0], pairs, report.to_dict(), report.summary())
+        summary = report.summary() if report.faces else NO_FACE
+        return Enhanced(result.images[0], pairs, report.to_dict(), summary)
 
     return enhance
