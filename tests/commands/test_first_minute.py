@@ -17,9 +17,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gpen_arch.cli import main
+from gpen_arch.cli import build_parser, main
+from gpen_arch.commands import models
 from gpen_arch.images import read_image, write_image
 from gpen_arch.networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
+from gpen_arch.portrait.automatic import Choice
+from gpen_arch.weights import load_manifest
 
 from ..copies import copy_repository
 
@@ -263,3 +266,31 @@ def test_a_finished_picture_is_done_again_once_auto_takes_another_network(
     network = GPEN(GPENConfig(64, style_dim=8, n_mlp=2, narrow=1 / 64))
     torch.save(network.state_dict(), folder / "GPEN-BFR-1024.pth")
     assert [status(), status()] == ["restored", "skipped"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "recorded"),
+    [
+        ([], ("GPEN-BFR-512", "retinaface_resnet50", "realesrnet")),
+        (["--background", "lanczos"], ("GPEN-BFR-512", "retinaface_resnet50", "lanczos")),
+        (["--background", "realesrnet"], ("GPEN-BFR-512", "retinaface_resnet50", "realesrnet")),
+        (["--background", "own.pth"], ("GPEN-BFR-512", "retinaface_resnet50", "own.pth")),
+        (["--background", "none"], ("GPEN-BFR-512", "retinaface_resnet50", "none")),
+        (["--scale", "1"], ("GPEN-BFR-512", "retinaface_resnet50", "realesrnet")),
+        (["--aligned", "--model", "a.pth"], ("a.pth", "retinaface_resnet50", "realesrnet")),
+    ],
+)
+def test_journals_of_before_auto_stay_good(
+    arguments: list[str], recorded: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the published networks are on the machine, a run has the settings that it had then."""
+
+    def all_here(role: str, _: object) -> Choice:
+        return Choice(role, load_manifest().ranked(role)[0], Path("here"))
+
+    monkeypatch.setattr(models, "choose", all_here)
+    args = build_parser().parse_args(["restore", "in.png", "-o", "out.png", *arguments])
+    scale = 1 if "none" in arguments else args.scale or 2
+    wanted = models.choose_models(args, background=scale > 1, detector=not args.aligned)
+    settings = wanted.settings(args.background)
+    assert (settings["model"], settings["detector"], settings["background"]) == recorded
