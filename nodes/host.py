@@ -216,6 +216,11 @@ def preview(image: Tensor, node: type[io.ComfyNode]) -> ui.PreviewImage:
     return ui.PreviewImage(shown, cls=node)
 
 
+def text(sentence: str) -> dict[str, tuple[str]]:
+    """Show a sentence on the node, if there is one."""
+    return {"text": (sentence,)} if sentence else {}
+
+
 def nothing() -> ExecutionBlocker:
     """An output without a value: the nodes behind it are skipped, without an error."""
     return ExecutionBlocker(None)

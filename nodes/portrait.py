@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.portrait.pipeline import STAGES, PortraitOptions, PortraitPipeline, PortraitResult
+from ..gpen_arch.portrait.report import RestorationReport
 from ..gpen_arch.progress import ProgressCallback, part_of
 from . import frames, host, loaders, memory, tensors, upscale, weights
 from .restore import automatic_batch, strength_input
@@ -99,7 +101,7 @@ class PortraitEnhance(io.ComfyNode):
     ) -> bool | str:
         return check_choices(
             ("scale", scale, SCALES),
-            ("detector_name", detector_name, loaders.DETECTOR_IDS),
+            ("detector_name", detector_name, loaders.DETECTOR_CHOICES),
             ("dtype", dtype, loaders.DTYPE_CHOICES),
             ("if_missing", if_missing, weights.IF_MISSING),
         )
@@ -135,14 +137,25 @@ class PortraitEnhance(io.ComfyNode):
         upscale_model: Any = None,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
-        gpen = gpen_model or loaders.open_gpen(model, dtype, if_missing)
-        gpen = expect(gpen, host.Hosted, "gpen_model", "Load GPEN Model")
-        finder = detector or loaders.open_detector(detector_name, if_missing)
-        finder = expect(finder, host.Hosted, "detector", "Load Face Detector")
-        background = upscaler if scale != "1" else upscale.NO_NETWORK
+        restoring = (
+            loaders.open_gpen(model, dtype, if_missing)
+            if gpen_model is None
+            else loaders.Opened(expect(gpen_model, host.Hosted, "gpen_model", "Load GPEN Model"))
+        )
+        finding = (
+            loaders.open_detector(detector_name, if_missing)
+            if detector is None
+            else loaders.Opened(expect(detector, host.Hosted, "detector", "Load Face Detector"))
+        )
+        background = (
+            weights.Chosen(None)
+            if scale == "1"
+            else upscale.choose_upscaler(upscaler, if_missing, upscale_model)
+        )
+        gpen, finder = restoring.hosted, finding.hosted
         room = _activations(gpen, finder, picture, int(scale))
         with upscale.upscaler_in_use(
-            background, dtype, if_missing, upscale_model, 0, gpen, finder, activations=room
+            background.file, dtype, upscale_model, 0, gpen, finder, activations=room
         ) as ready:
             pipeline = PortraitPipeline(
                 gpen.owner,
@@ -155,12 +168,16 @@ class PortraitEnhance(io.ComfyNode):
                 ),
             )
             result = enhance(picture, pipeline)
+        names = {"model": gpen.name, "detector": finder.name}
+        names["background"] = upscale.name_of(background.file, upscale_model)
+        report = replace(result.report, models=names)
+        notes = [each.note for each in (restoring, finding, background) if each.note]
         enhanced = host.finish(result.images, upscale.enlarged(picture.alpha, int(scale)))
         return io.NodeOutput(
             enhanced,
             host.finish_mask(result.mask),
             len(result.faces),
-            report_text(result),
+            report_text(report, notes),
             ui=host.preview(enhanced, cls),
         )
 
@@ -179,9 +196,11 @@ def enhance(picture: tensors.Picture, pipeline: PortraitPipeline) -> PortraitRes
     return frames.join_results(parts, home)
 
 
-def report_text(result: PortraitResult) -> str:
-    """The report as JSON, its summary first."""
-    document = {"summary": result.report.summary(), **result.report.to_dict()}
+def report_text(report: RestorationReport, notes: list[str]) -> str:
+    """The report as JSON, its summary first; ``notes`` are what ``auto`` says of its choices."""
+    document = {"summary": report.summary(), **report.to_dict()}
+    if notes:
+        document["auto"] = notes
     return json.dumps(document, indent=2)
 
 

@@ -18,13 +18,13 @@ from ..device.transfer import upload
 from ..errors import InvalidOptionError, OutputError
 from ..faces import FaceDetector
 from ..images import MAX_PIXELS, LoadedImage, find_images, read_image, to_levels, write_image
+from ..portrait.automatic import Choice
 from ..portrait.pipeline import StageCallback
 from ..settings import is_table, read_plain
-from ..weights.roles import COMMAND_LINE
 from .batch import Batch, Outcome, Work
 from .interrupts import stopping_signals
 from .journal import JOURNAL_NAME
-from .models import add_detector, load_face_detector
+from .models import add_detector, announce, choose_detector, name_of, open_detector
 from .names import PlannedPicture
 from .options import Subparsers, add_device, add_offline, add_quiet, add_weights_dir
 from .plan import plan_faces
@@ -33,7 +33,7 @@ from .terminal import say
 
 REPORT_NAME = "report.json"
 
-LoadDetector = Callable[[Namespace, torch.device], FaceDetector]
+LoadDetector = Callable[[str | Choice, Namespace, torch.device], FaceDetector]
 
 DESCRIPTION = """\
 Find the faces in photographs, leave out what is too small, too blurred or too much cut by
@@ -113,7 +113,7 @@ def _add_crop_options(parser: ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def run_align(args: Namespace, load: LoadDetector = load_face_detector) -> int:
+def run_align(args: Namespace, load: LoadDetector = open_detector) -> int:
     """Cut out every face that is worth it; 0 if no picture failed, 1 if any did.
 
     Args:
@@ -127,7 +127,8 @@ def run_align(args: Namespace, load: LoadDetector = load_face_detector) -> int:
     with stopping_signals():
         names = CropOptions.__dataclass_fields__
         options = CropOptions(**{name: getattr(args, name) for name in names})
-        settings = {**asdict(options), "detector": args.detector or COMMAND_LINE.detector}
+        wanted = choose_detector(args)
+        settings = {**asdict(options), "detector": name_of(wanted)}
         found = find_images([args.input])
         report_path = args.output / REPORT_NAME
         plan = plan_faces(found.paths, args.output, report_path, named=[args.input])
@@ -144,18 +145,24 @@ def run_align(args: Namespace, load: LoadDetector = load_face_detector) -> int:
             quiet=args.quiet,
         )
         report = batch.run(
-            lambda: _cutting(args, options, load, seen),
+            lambda: _cutting(args, options, wanted, load, seen),
             lambda report: _conclude(report, args, seen),
         )
     return 1 if report.lost or report.counts()["failed"] else 0
 
 
 def _cutting(
-    args: Namespace, options: CropOptions, load: LoadDetector, seen: dict[str, Thumbnails]
+    args: Namespace,
+    options: CropOptions,
+    wanted: str | Choice,
+    load: LoadDetector,
+    seen: dict[str, Thumbnails],
 ) -> Work:
     """Cut the faces out of a picture and write those that are worth it; ``seen`` is added to."""
+    if not args.quiet:
+        announce(wanted)
     device = resolve_device(args.device)
-    detector = load(args, device)
+    detector = load(wanted, args, device)
 
     def work(planned: PlannedPicture, picture: LoadedImage, on_progress: StageCallback) -> Outcome:
         image = upload(picture.pixels[None], device)

@@ -79,7 +79,7 @@ def align_with(detector: FaceDetector | None, *args: object) -> int:
     """The exit code of ``gpen align ARGS``; without a detector it must not be asked for one."""
     parsed = build_parser().parse_args(["align", *map(str, args), "--size", "64"])
 
-    def load(_: Namespace, __: torch.device) -> FaceDetector:
+    def load(_: object, __: Namespace, ___: torch.device) -> FaceDetector:
         assert detector is not None, "the detector was loaded"
         return detector
 

@@ -324,7 +324,7 @@ def test_wrong_types_are_refused_with_a_readable_message(server: Server) -> None
     for key, value, message in (
         ("order", "biggest", "expected one of largest, most confident"),
         ("dtype", "int4", "expected one of auto, fp32"),
-        ("detector_name", "mtcnn", "expected one of retinaface"),
+        ("detector_name", "mtcnn", "expected one of auto, retinaface"),
         ("confidence", 1.5, "confidence"),
         ("strength", "much", "strength"),
     ):
