@@ -171,7 +171,7 @@ class DetectFaces(io.ComfyNode):
         order: Order,
         detector: host.Hosted | None = None,
         mask: Tensor | None = None,
-        preview: bool = True,
+        show_preview: bool = True,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
         inside = tensors.mask_for(mask, len(picture), picture.size)
@@ -179,18 +179,17 @@ class DetectFaces(io.ComfyNode):
         found = find_faces(picture, hosted, confidence, max_side, min_face_size)
         faces = select_faces(found, order=order, keep=max_faces or None, inside=inside)
         drawn = host.finish(draw_faces(picture.pixels[:PREVIEWED_FRAMES], faces))
-        nothing = (
-            outside_mask(len(found)) if len(found) else no_face(confidence, max_side, min_face_size)
-        )
+        warning = ""
+        if not len(faces):
+            asked = (confidence, max_side, min_face_size)
+            warning = outside_mask(len(found)) if len(found) else no_face(*asked)
         return io.NodeOutput(
             faces,
             bounding_boxes(faces),
             drawn,
             host.finish_mask(filled_boxes(faces)),
             len(faces),
-            ui=previews.show(
-                cls, drawn, preview, f"{len(faces)} face(s)", warning="" if len(faces) else nothing
-            ),
+            ui=previews.show(cls, drawn, show_preview, f"{len(faces)} face(s)", warning=warning),
         )
 
 

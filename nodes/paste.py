@@ -110,7 +110,7 @@ class PasteBack(io.ComfyNode):
         opacity: float,
         restored_faces: RestoredFaces | None = None,
         mask: Tensor | None = None,
-        preview: bool = True,
+        show_preview: bool = True,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(background, "background")
         limit = tensors.mask_for(mask, len(picture), picture.size)
@@ -122,7 +122,7 @@ class PasteBack(io.ComfyNode):
             pixels, covered = paste(picture, restored, feather, opacity, limit)
             said = "" if len(restored) else _nothing_restored(restored)
         image = host.finish(pixels, picture.alpha)
-        shown = previews.show(cls, image, preview, warning=said)
+        shown = previews.show(cls, image, show_preview, warning=said)
         return io.NodeOutput(image, host.finish_mask(covered), ui=shown)
 
 

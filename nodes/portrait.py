@@ -162,7 +162,7 @@ class PortraitEnhance(io.ComfyNode):
         gpen_model: host.Hosted | None = None,
         detector: host.Hosted | None = None,
         upscale_model: Any = None,
-        preview: bool = True,
+        show_preview: bool = True,
         **rare: Any,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
@@ -186,18 +186,16 @@ class PortraitEnhance(io.ComfyNode):
             detecting = finder.owner.to(host.compute_device())
             result = enhance(picture, PortraitPipeline(gpen.owner, detecting, ready, options))
         enhanced = host.finish(result.images, upscale.enlarged(picture.alpha, options.scale))
-        summary = result.report.summary()
-        nothing = (
-            no_face(options.confidence, options.max_side) if not len(result.faces) else summary
+        caption = result.report.summary()
+        shown = previews.show(
+            cls, enhanced, show_preview, caption, warning=complaint(result, options)
         )
         return io.NodeOutput(
             enhanced,
             host.finish_mask(result.mask),
             len(result.faces),
             report_text(result),
-            ui=previews.show(
-                cls, enhanced, preview, summary, warning="" if result.report.restored else nothing
-            ),
+            ui=shown,
         )
 
 
@@ -210,6 +208,15 @@ def options_of(
         faces_per_batch=faces_per_batch or automatic_batch(gpen, memory.MANY_FACES),
         **others,
     )
+
+
+def complaint(result: PortraitResult, options: PortraitOptions) -> str:
+    """What to say where no face was restored; otherwise nothing."""
+    if result.report.restored:
+        return ""
+    if len(result.faces):
+        return result.report.summary()
+    return no_face(options.confidence, options.max_side)
 
 
 def enhance(picture: tensors.Picture, pipeline: PortraitPipeline) -> PortraitResult:

@@ -34,7 +34,7 @@ def preview_input() -> io.Boolean.Input:
     return late(
         advanced(
             io.Boolean.Input(
-                "preview",
+                "show_preview",
                 default=True,
                 tooltip="Show the result on the node. What went wrong is shown in any case.",
             )
@@ -50,7 +50,7 @@ def show(
     A warning takes the caption's place, goes to the log, and is shown where the preview is off.
     """
     if warning:
-        logger.warning("%s: %s", node.GET_SCHEMA().display_name, warning)
+        logger.warning("%s: %s", node.__name__, warning)
     sentence = warning or caption
     ui: dict[str, Any] = {"text": (sentence,)} if sentence else {}
     if not wanted and not warning:

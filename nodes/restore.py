@@ -104,7 +104,7 @@ class RestoreFaces(io.ComfyNode):
         faces: FaceSet,
         strength: float,
         faces_per_batch: int,
-        preview: bool = True,
+        show_preview: bool = True,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
         hosted = expect(gpen_model, host.Hosted, "gpen_model", "Load GPEN Model")
@@ -114,7 +114,7 @@ class RestoreFaces(io.ComfyNode):
             return io.NodeOutput(restored, host.nothing(), host.nothing())
         crops = host.finish(restored.blended)
         aligned = host.finish(restored.aligned)
-        return io.NodeOutput(restored, crops, aligned, ui=previews.show(cls, crops, preview))
+        return io.NodeOutput(restored, crops, aligned, ui=previews.show(cls, crops, show_preview))
 
 
 def restore(

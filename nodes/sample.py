@@ -73,12 +73,12 @@ class SamplePortrait(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, picture: str, image: Tensor | None = None, preview: bool = True
+        cls, picture: str, image: Tensor | None = None, show_preview: bool = True
     ) -> io.NodeOutput:
         if image is not None:
             return io.NodeOutput(image)
         sample = host.finish(_read(picture)[None])
-        return io.NodeOutput(sample, ui=previews.show(cls, sample, preview))
+        return io.NodeOutput(sample, ui=previews.show(cls, sample, show_preview))
 
 
 def _read(picture: str) -> Tensor:

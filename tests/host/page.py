@@ -2,9 +2,9 @@
 
 Runs in the host's own Python, which has playwright: ``page.py URL STEPS.json``. A step is one of
 ``{"load": workflow}``, ``{"open": file}``, ``{"run": seconds}``, ``{"prompt": true}``,
-``{"serialize": true}``, ``{"screenshot": file}``, ``{"graph_shot": file}`` and
-``{"help": node_type}``. The results come as one JSON object on the last line: ``results``, and what
-the page complained about as ``errors``.
+``{"serialize": true}``, ``{"screenshot": file}``, ``{"graph_shot": file}``,
+``{"help": node_type}`` and ``{"subgraph": {"keep": prefixes, "name": name}}``. The results come as
+one JSON object on the last line: ``results``, and what the page complained about as ``errors``.
 """
 
 from __future__ import annotations
@@ -116,6 +116,21 @@ def node_help(page: Page, kind: str) -> str:
         return answer.read().decode()
 
 
+SUBGRAPH = """([prefixes, name]) => {
+  const chosen = app.graph._nodes.filter(n => prefixes.some(prefix => n.type.startsWith(prefix)))
+  const { subgraph, node } = app.graph.convertToSubgraph(new Set(chosen))
+  subgraph.name = name
+  node.title = name
+  for (const other of app.graph._nodes.filter(n => n !== node)) app.graph.remove(other)
+  node.pos = [0, 0]
+  return JSON.stringify(app.graph.serialize()) }"""
+
+
+def make_subgraph(page: Page, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Put the nodes of some types into one, and leave it alone on the page: the saved graph."""
+    return json.loads(page.evaluate(SUBGRAPH, [wanted["keep"], wanted["name"]]))
+
+
 STEPS = {
     "load": load,
     "open": open_file,
@@ -125,6 +140,7 @@ STEPS = {
     "screenshot": screenshot,
     "graph_shot": graph_shot,
     "help": node_help,
+    "subgraph": make_subgraph,
 }
 
 
