@@ -189,7 +189,9 @@ class DetectFaces(io.ComfyNode):
             drawn,
             host.finish_mask(filled_boxes(faces)),
             len(faces),
-            ui=previews.show(cls, drawn, show_preview, f"{len(faces)} face(s)", warning=warning),
+            ui=previews.show(
+                "Detect Faces", drawn, show_preview, f"{len(faces)} face(s)", warning=warning
+            ),
         )
 
 

@@ -122,7 +122,7 @@ class PasteBack(io.ComfyNode):
             pixels, covered = paste(picture, restored, feather, opacity, limit)
             said = "" if len(restored) else _nothing_restored(restored)
         image = host.finish(pixels, picture.alpha)
-        shown = previews.show(cls, image, show_preview, warning=said)
+        shown = previews.show("Paste Back", image, show_preview, warning=said)
         return io.NodeOutput(image, host.finish_mask(covered), ui=shown)
 
 

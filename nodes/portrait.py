@@ -188,7 +188,7 @@ class PortraitEnhance(io.ComfyNode):
         enhanced = host.finish(result.images, upscale.enlarged(picture.alpha, options.scale))
         caption = result.report.summary()
         shown = previews.show(
-            cls, enhanced, show_preview, caption, warning=complaint(result, options)
+            "Portrait Enhance", enhanced, show_preview, caption, warning=complaint(result, options)
         )
         return io.NodeOutput(
             enhanced,

@@ -43,14 +43,14 @@ def preview_input() -> io.Boolean.Input:
 
 
 def show(
-    node: type[io.ComfyNode], image: Tensor, wanted: bool, caption: str = "", *, warning: str = ""
+    node: str, image: Tensor, wanted: bool, caption: str = "", *, warning: str = ""
 ) -> dict[str, Any]:
-    """A node's ``ui``: an IMAGE (B, H, W, C) as one picture, and a sentence beneath it.
+    """The ``ui`` of a named node: an IMAGE (B, H, W, C) as one picture, and a sentence beneath it.
 
     A warning takes the caption's place, goes to the log, and is shown where the preview is off.
     """
     if warning:
-        logger.warning("%s: %s", node.__name__, warning)
+        logger.warning("%s: %s", node, warning)
     sentence = warning or caption
     ui: dict[str, Any] = {"text": (sentence,)} if sentence else {}
     if not wanted and not warning:

@@ -114,7 +114,9 @@ class RestoreFaces(io.ComfyNode):
             return io.NodeOutput(restored, host.nothing(), host.nothing())
         crops = host.finish(restored.blended)
         aligned = host.finish(restored.aligned)
-        return io.NodeOutput(restored, crops, aligned, ui=previews.show(cls, crops, show_preview))
+        return io.NodeOutput(
+            restored, crops, aligned, ui=previews.show("Restore Faces", crops, show_preview)
+        )
 
 
 def restore(

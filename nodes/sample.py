@@ -78,7 +78,7 @@ class SamplePortrait(io.ComfyNode):
         if image is not None:
             return io.NodeOutput(image)
         sample = host.finish(_read(picture)[None])
-        return io.NodeOutput(sample, ui=previews.show(cls, sample, show_preview))
+        return io.NodeOutput(sample, ui=previews.show("Sample Portrait", sample, show_preview))
 
 
 def _read(picture: str) -> Tensor:

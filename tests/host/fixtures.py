@@ -45,8 +45,13 @@ def server(
     fill_models(base / "models", assets)
     fill_inputs(base / "input", assets)
     shutil.copy(host_dir / "ComfyUI" / "input" / "example.png", base / "input")  # a drawing
-    with Server(host_dir, base, ui=(host_dir / "venv/bin/playwright").exists()) as running:
+    with Server(host_dir, base, ui=has_page(host_dir)) as running:
         yield running
+
+
+def has_page(host_dir: Path) -> bool:
+    """Whether the front end and the driver of a browser are installed beside the server."""
+    return (host_dir / "venv/bin/playwright").exists()
 
 
 def fill_models(models: Path, assets: Path) -> None:

@@ -15,21 +15,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from .graphs import ROOT, Workflow, to_ui
 from .server import Server
-from .workflows import BLUEPRINT, WORKFLOWS
+from .workflows import BLUEPRINT, PROMOTED, WORKFLOWS
 
 SIDE = 512  # of a thumbnail
 OFFLINE = {"GPEN_OFFLINE": "1"}
 
 
-def use_page(url: str, host_dir: Path, steps: list[dict[str, Any]]) -> dict[str, Any]:
+def use_page(
+    url: str,
+    host_dir: Path,
+    steps: list[dict[str, Any]],
+    settings: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """What ``page.py`` answers: ``results`` of the steps, and ``errors`` of the page."""
     with TemporaryDirectory() as folder:
         steps_file = Path(folder) / "steps.json"
-        steps_file.write_text(json.dumps(steps))
+        steps_file.write_text(json.dumps({"settings": settings or {}, "steps": steps}))
         command = [host_dir / "venv/bin/python", ROOT / "tests/host/page.py", url, steps_file]
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode != 0:
@@ -55,8 +60,7 @@ def make(server: Server, workflow: Workflow) -> None:
     answer = use_page(server.url, server.host_dir, [*steps, {"graph_shot": str(shot)}])
     write(path, answer["results"][1])
     if "checkpoint" in workflow.blocks:
-        thumbnail = Image.open(shot).convert("RGB")
-        thumbnail.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        thumbnail = ImageOps.pad(Image.open(shot).convert("RGB"), (SIDE, SIDE), color="#141414")
     else:
         before, after = run(server, workflow)
         thumbnail = halves(before, after, workflow.shown)
@@ -98,10 +102,13 @@ def halves(before: Image.Image, after: Image.Image, shown: tuple[float, ...]) ->
 
 def make_blueprint(server: Server) -> None:
     """The five blocks as one node, for the page's node library."""
-    steps = [
-        {"load": page_graph(server, BLUEPRINT)},
-        {"subgraph": {"keep": ["GPEN_"], "name": BLUEPRINT.name}},
-    ]
+    wanted = {
+        "prefix": "GPEN_",
+        "name": BLUEPRINT.name,
+        "description": BLUEPRINT.note,
+        "promoted": PROMOTED,
+    }
+    steps = [{"load": page_graph(server, BLUEPRINT)}, {"subgraph": wanted}]
     answer = use_page(server.url, server.host_dir, steps)
     write(ROOT / "subgraphs" / f"{BLUEPRINT.name}.json", answer["results"][1])
 

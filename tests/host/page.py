@@ -1,10 +1,13 @@
 """A person at ComfyUI's page, in headless Chromium: runs a list of steps, prints their results.
 
-Runs in the host's own Python, which has playwright: ``page.py URL STEPS.json``. A step is one of
-``{"load": workflow}``, ``{"open": file}``, ``{"run": seconds}``, ``{"prompt": true}``,
-``{"serialize": true}``, ``{"screenshot": file}``, ``{"graph_shot": file}``,
-``{"help": node_type}`` and ``{"subgraph": {"keep": prefixes, "name": name}}``. The results come as
-one JSON object on the last line: ``results``, and what the page complained about as ``errors``.
+Runs in the host's own Python, which has playwright: ``page.py URL STEPS.json``. The file has the
+page's own ``settings`` and the ``steps``. A step is one of ``{"load": workflow}``,
+``{"open": file}``, ``{"run": seconds}``, ``{"prompt": true}``, ``{"serialize": true}``,
+``{"screenshot": file}``, ``{"graph_shot": file}``, ``{"help": node_type}``,
+``{"evaluate": javascript}``, ``{"click": selector}``, ``{"text": selector}`` and ``{"subgraph":
+{"prefix": ..., "name": ..., "description": ..., "promoted": [[type, widget], ...]}}``. The results
+come as one JSON object on the last line: ``results``, and what the page complained about as
+``errors``.
 """
 
 from __future__ import annotations
@@ -116,19 +119,36 @@ def node_help(page: Page, kind: str) -> str:
         return answer.read().decode()
 
 
-SUBGRAPH = """([prefixes, name]) => {
-  const chosen = app.graph._nodes.filter(n => prefixes.some(prefix => n.type.startsWith(prefix)))
+SUBGRAPH = """({ prefix, name, description, promoted }) => {
+  const chosen = app.graph._nodes.filter(n => n.type.startsWith(prefix))
   const { subgraph, node } = app.graph.convertToSubgraph(new Set(chosen))
   subgraph.name = name
   node.title = name
   for (const other of app.graph._nodes.filter(n => n !== node)) app.graph.remove(other)
   node.pos = [0, 0]
+  const inner = type => String(subgraph.nodes.find(n => n.type === type).id)
+  node.properties.proxyWidgets = promoted.map(([type, widget]) => [inner(type), widget])
+  app.graph.extra = { BlueprintDescription: description }
   return JSON.stringify(app.graph.serialize()) }"""
 
 
 def make_subgraph(page: Page, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Put the nodes of some types into one, and leave it alone on the page: the saved graph."""
-    return json.loads(page.evaluate(SUBGRAPH, [wanted["keep"], wanted["name"]]))
+    """Put our nodes into one, and leave it alone on the page: the saved graph."""
+    return json.loads(page.evaluate(SUBGRAPH, wanted))
+
+
+def evaluate(page: Page, code: str) -> Any:
+    """What JavaScript on the page gives, once the page has settled."""
+    value = page.evaluate(code)
+    page.wait_for_timeout(500)
+    return value
+
+
+def click(page: Page, selector: str) -> str:
+    """Click what a selector finds first; the page's text afterwards."""
+    page.locator(selector).first.click()
+    page.wait_for_timeout(1000)
+    return page.locator("body").inner_text()
 
 
 STEPS = {
@@ -141,11 +161,15 @@ STEPS = {
     "graph_shot": graph_shot,
     "help": node_help,
     "subgraph": make_subgraph,
+    "evaluate": evaluate,
+    "click": click,
+    "text": lambda page, selector: page.locator(selector).all_inner_texts(),
 }
 
 
 def main(url: str, steps_file: str) -> None:
-    for key, value in SETTINGS.items():
+    asked = json.loads(Path(steps_file).read_text())
+    for key, value in {**SETTINGS, **asked["settings"]}.items():
         body = json.dumps(value).encode()
         headers = {"Content-Type": "application/json"}
         urllib.request.urlopen(urllib.request.Request(f"{url}/api/settings/{key}", body, headers))
@@ -163,7 +187,7 @@ def main(url: str, steps_file: str) -> None:
         page.goto(url, wait_until="domcontentloaded")
         page.wait_for_function(READY, timeout=90_000)
         results = []
-        for step in json.loads(Path(steps_file).read_text()):
+        for step in asked["steps"]:
             ((name, argument),) = step.items()
             results.append(STEPS[name](page, argument))
             errors += page.locator(".p-toast-message-content").all_inner_texts()

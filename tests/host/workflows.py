@@ -302,11 +302,20 @@ def old_photo() -> Workflow:
 
 
 def blueprint() -> Workflow:
-    """The five blocks alone, which become one node."""
-    blocks = five_blocks().blocks
-    inner = {name: block for name, block in blocks.items() if name not in ("own", "save")}
-    inner["image"] = Block("LoadImage", {"image": "example.png"}, (0, 0))
-    return Workflow("Portrait enhancement (GPEN)", inner, "")
+    """The five blocks, which become one node, between a picture and a file."""
+    blocks = {name: block for name, block in five_blocks().blocks.items() if name != "own"}
+    blocks["image"] = Block("LoadImage", {"image": "example.png"}, (0, 0))
+    note = "Finds every face, restores it with GPEN, upscales the rest, and puts the faces back."
+    return Workflow("Portrait enhancement (GPEN)", blocks, note)
+
+
+# Widgets of the nodes inside that the one node shows.
+PROMOTED = (
+    ("GPEN_LoadModel", "model"),
+    ("GPEN_DetectFaces", "confidence"),
+    ("GPEN_RestoreFaces", "strength"),
+    ("GPEN_BackgroundUpscale", "model"),
+)
 
 
 BLUEPRINT = blueprint()
