@@ -75,10 +75,8 @@ class SamplePortrait(io.ComfyNode):
     def execute(
         cls, picture: str, image: Tensor | None = None, show_preview: bool = True
     ) -> io.NodeOutput:
-        if image is not None:
-            return io.NodeOutput(image)
-        sample = host.finish(_read(picture)[None])
-        return io.NodeOutput(sample, ui=previews.show("Sample Portrait", sample, show_preview))
+        given = host.finish(_read(picture)[None]) if image is None else image
+        return io.NodeOutput(given, ui=previews.show("Sample Portrait", given, show_preview))
 
 
 def _read(picture: str) -> Tensor:

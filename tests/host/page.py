@@ -29,6 +29,7 @@ SETTINGS = {
     "Comfy.Workflow.Persist": False,
     "Comfy.Workflow.ShowMissingModelsWarning": False,
     "Comfy.Minimap.Visible": False,
+    "Comfy.VueNodes.Enabled": False,
 }
 READY = """() => window.app?.vueAppReady && window.app?.graph
   && Object.keys(window.LiteGraph?.registered_node_types ?? {}).includes('GPEN_PasteBack')"""
@@ -177,7 +178,7 @@ def main(url: str, steps_file: str) -> None:
     errors: list[str] = []
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
-        context = browser.new_context(viewport={"width": 1680, "height": 800})
+        context = browser.new_context(viewport={"width": 2240, "height": 1120})
         # Nothing but the server under test is asked for anything.
         here = urlsplit(url).netloc
         context.route(lambda asked: urlsplit(asked).netloc != here, lambda route: route.abort())

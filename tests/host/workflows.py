@@ -27,12 +27,12 @@ BETTER_MODEL = (
 
 def sample(picture: str) -> Block:
     inputs = {"picture": picture, "image": ("own", 0), "show_preview": True}
-    return Block("GPEN_SamplePortrait", inputs, (0, 0), (300, 380))
+    return Block("GPEN_SamplePortrait", inputs, (0, 0), (300, 480))
 
 
 def own_picture() -> Block:
     title = "Load Image (muted: Ctrl+M)"
-    return Block("LoadImage", {"image": "example.png"}, (0, 450), (300, 340), title, muted=True)
+    return Block("LoadImage", {"image": "example.png"}, (0, 580), (300, 420), title, muted=True)
 
 
 def load_model(at: tuple[int, int]) -> Block:

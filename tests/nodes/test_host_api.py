@@ -323,6 +323,40 @@ def test_bad_indices_and_foreign_faces_are_node_errors(server: Server) -> None:
         server.run(graph)
 
 
+def test_restored_faces_of_another_picture_are_a_node_error(server: Server) -> None:
+    graph = portrait("face.png")
+    graph["20"] = node("LoadImage", image="no_face.png")
+    graph[PASTE]["inputs"]["background"] = ["20", 0]
+    with pytest.raises(HostError, match=r"expected .* found .*96x64") as failed:
+        server.run(graph)
+    assert failed.value.detail["node_id"] == PASTE
+
+
+@pytest.mark.parametrize("picture", ["group_7.jpg", "no_face.png"])
+def test_one_box_is_given_for_the_cores_crop(server: Server, picture: str) -> None:
+    """Crop Image takes one box with whole numbers inside the picture, and no list."""
+    graph = {
+        "1": node("LoadImage", image=picture),
+        "2": node("GPEN_DetectFaces", image=["1", 0], confidence=0.9, max_side=1500,
+                  min_face_size=0, max_faces=0, order="largest"),
+        "3": node("GPEN_SelectFaces", faces=["2", 0], indices="", min_size=0, max_size=0,
+                  order="left to right", keep=1, invert=False),
+        "4": node("PreviewAny", source=["3", 1]),
+        "5": node("PreviewAny", source=["2", 1]),
+    }  # fmt: skip
+    outputs = server.run(graph)
+    (frame,) = json.loads(outputs["5"]["text"][0].replace("'", '"'))
+    if not frame:
+        assert "4" not in outputs  # skipped, without an error
+        return
+    box = json.loads(outputs["4"]["text"][0])
+    first = min(frame, key=lambda each: each["x"])
+    assert (box["x"], box["y"]) == (max(first["x"], 0), max(first["y"], 0))
+    assert 0 < box["width"] <= first["width"] + 1
+    assert box["x"] + box["width"] <= 1440
+    assert box["y"] + box["height"] <= 960
+
+
 @pytest.mark.parametrize(
     ("model", "if_missing", "said"),
     [

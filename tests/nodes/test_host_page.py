@@ -93,7 +93,7 @@ def test_the_page_does_not_complain(visit: Visit) -> None:
 
 def test_a_screenshot_is_kept(visit: Visit) -> None:
     with Image.open(visit.screenshot) as picture:
-        assert picture.size == (1680, 800)
+        assert picture.size == (2240, 1120)
         assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 10_000
 
 
