@@ -30,6 +30,7 @@ SETTINGS = {
     "Comfy.Workflow.ShowMissingModelsWarning": False,
     "Comfy.Minimap.Visible": False,
     "Comfy.VueNodes.Enabled": False,
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0,
 }
 READY = """() => window.app?.vueAppReady && window.app?.graph
   && Object.keys(window.LiteGraph?.registered_node_types ?? {}).includes('GPEN_PasteBack')"""

@@ -26,7 +26,9 @@ pytestmark = [pytest.mark.host, pytest.mark.slow]
 TEMPLATES = ROOT / "example_workflows"
 TAKE_OWN = """() => {
   const own = app.graph._nodes.find(n => n.type === 'LoadImage')
-  own.widgets.find(w => w.name === 'image').value = 'my_photo.png'
+  const picture = own.widgets.find(w => w.name === 'image')
+  picture.value = 'my_photo.png'
+  picture.callback?.(picture.value)
   own.mode = 0 }"""
 SHOWN = """() => Object.fromEntries(app.graph._nodes.filter(n => app.nodeOutputs[n.id])
   .map(n => [n.type, app.nodeOutputs[n.id]]))"""
