@@ -10,12 +10,14 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.device.transfer import Collector, upload
-from ..gpen_arch.faces import box_mask, paste_faces
+from ..gpen_arch.errors import InvalidFacesError
+from ..gpen_arch.faces import FaceSet, box_mask, paste_faces
 from ..gpen_arch.faces.types import RestoredFaces
 from ..gpen_arch.progress import ProgressCallback
 from . import frames, host, memory, previews, tensors
 from .sockets import RestoredFacesSocket, declare, expect
 
+SHAPE_TOLERANCE = 0.01  # of the shape, width over height
 PUBLISHED = 0.2  # stands for the published mask itself, which is within a pixel of this feather
 
 
@@ -119,11 +121,32 @@ class PasteBack(io.ComfyNode):
             said = _NOT_CONNECTED
         else:
             restored = expect(restored_faces, RestoredFaces, "restored_faces", "Restore Faces")
+            check_same_picture(picture, restored.faces)
             pixels, covered = paste(picture, restored, feather, opacity, limit)
             said = "" if len(restored) else _nothing_restored(restored)
         image = host.finish(pixels, picture.alpha)
         shown = previews.show("Paste Back", image, show_preview, warning=said)
         return io.NodeOutput(image, host.finish_mask(covered), ui=shown)
+
+
+def check_same_picture(picture: tensors.Picture, faces: FaceSet) -> None:
+    """Refuse a background that cannot be the picture that the faces are of, at any size.
+
+    Raises:
+        InvalidFacesError: of another number of frames, or of another shape.
+    """
+    (height, width), (old_height, old_width) = picture.size, faces.image_size
+    proportional = width * old_height / old_width
+    # A picture at another size has whole pixels again: width or height may be off by one.
+    rounding = max(1, old_height / old_width)
+    same_shape = abs(height - proportional) <= rounding + SHAPE_TOLERANCE * height
+    if same_shape and len(picture) == faces.frames:
+        return
+    raise InvalidFacesError(
+        f"background: expected {faces.frames} frame(s) of {old_width}x{old_height}, or these at "
+        f"another size, found {len(picture)} of {width}x{height}; connect the picture that the "
+        "faces were restored on, or an upscaled version of it"
+    )
 
 
 def paste(

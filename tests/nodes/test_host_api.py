@@ -327,9 +327,17 @@ def test_restored_faces_of_another_picture_are_a_node_error(server: Server) -> N
     graph = portrait("face.png")
     graph["20"] = node("LoadImage", image="no_face.png")
     graph[PASTE]["inputs"]["background"] = ["20", 0]
-    with pytest.raises(HostError, match=r"expected .* found .*96x64") as failed:
+    with pytest.raises(HostError, match=r"1 frame\(s\) of 256x256.* found 1 of 96x64") as failed:
         server.run(graph)
     assert failed.value.detail["node_id"] == PASTE
+    graph[PASTE]["inputs"]["background"] = ["21", 0]
+    graph["21"] = node("RepeatImageBatch", image=[IMAGE, 0], amount=2)
+    with pytest.raises(HostError, match="found 2 of 256x256"):
+        server.run(graph)
+    graph[PASTE]["inputs"]["background"] = ["22", 0]
+    graph["22"] = node("ImageScale", image=[IMAGE, 0], upscale_method="area", width=101,
+                       height=102, crop="disabled")  # fmt: skip
+    assert server.picture(server.run(graph), SAVE).shape == (102, 101, 3)
 
 
 @pytest.mark.parametrize("picture", ["group_7.jpg", "no_face.png"])
