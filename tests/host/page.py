@@ -4,10 +4,10 @@ Runs in the host's own Python, which has playwright: ``page.py URL STEPS.json``.
 page's own ``settings`` and the ``steps``. A step is one of ``{"load": workflow}``,
 ``{"open": file}``, ``{"run": seconds}``, ``{"prompt": true}``, ``{"serialize": true}``,
 ``{"screenshot": file}``, ``{"graph_shot": file}``, ``{"help": node_type}``,
-``{"evaluate": javascript}``, ``{"click": selector}``, ``{"text": selector}`` and ``{"subgraph":
-{"prefix": ..., "name": ..., "description": ..., "promoted": [[type, widget], ...]}}``. The results
-come as one JSON object on the last line: ``results``, and what the page complained about as
-``errors``.
+``{"evaluate": javascript}``, ``{"click": selector}``, ``{"click_node": node_type}``,
+``{"text": selector}`` and ``{"subgraph": {"prefix": ..., "name": ..., "description": ...,
+"promoted": [[type, widget], ...]}}``. The results come as one JSON object on the last line:
+``results``, and what the page complained about as ``errors``.
 """
 
 from __future__ import annotations
@@ -121,6 +121,11 @@ def node_help(page: Page, kind: str) -> str:
         return answer.read().decode()
 
 
+TITLE = """kind => {
+  const node = app.graph._nodes.find(n => n.type === kind), { scale, offset } = app.canvas.ds
+  const frame = app.canvas.canvas.getBoundingClientRect()
+  return [frame.left + (node.pos[0] + 60 + offset[0]) * scale,
+    frame.top + (node.pos[1] - 15 + offset[1]) * scale] }"""
 SUBGRAPH = """({ prefix, name, description, promoted }) => {
   const chosen = app.graph._nodes.filter(n => n.type.startsWith(prefix))
   const { subgraph, node } = app.graph.convertToSubgraph(new Set(chosen))
@@ -146,6 +151,15 @@ def evaluate(page: Page, code: str) -> Any:
     return value
 
 
+def click_node(page: Page, kind: str) -> None:
+    """Click the title of the first node of a type, after fitting the graph into the view."""
+    page.keyboard.press(".")
+    page.wait_for_timeout(1200)
+    left, top = page.evaluate(TITLE, kind)
+    page.mouse.click(left, top)
+    page.wait_for_timeout(500)
+
+
 def click(page: Page, selector: str) -> str:
     """Click what a selector finds first; the page's text afterwards."""
     page.locator(selector).first.click()
@@ -165,6 +179,7 @@ STEPS = {
     "subgraph": make_subgraph,
     "evaluate": evaluate,
     "click": click,
+    "click_node": click_node,
     "text": lambda page, selector: page.locator(selector).all_inner_texts(),
 }
 

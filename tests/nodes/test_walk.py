@@ -19,7 +19,7 @@ from ..host.fixtures import skip_or_fail
 from ..host.graphs import ROOT
 from ..host.make_workflows import use_page
 from ..host.server import Server
-from ..host.workflows import BLUEPRINT, DETECTOR
+from ..host.workflows import BLUEPRINT, DETECTOR, WORKFLOWS
 from .test_first_run import new  # noqa: F401
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
@@ -144,6 +144,29 @@ def test_a_picture_without_a_face_says_so_on_the_page(
     shown = answer["results"][3]["GPEN_PortraitEnhance"]
     assert shown["text"][0].startswith("No face found. Try")
     assert len(shown["images"]) == 1
+
+
+def test_templates_and_help_are_where_the_page_has_them(
+    page: Server, host_dir: Path, tmp_path: Path
+) -> None:
+    """Through the page's own buttons: the browser of templates, and a node's info."""
+    shots = [tmp_path / f"{name}.png" for name in ("templates", "help")]
+    steps: list[dict[str, Any]] = [
+        {"open": str(TEMPLATES / "portrait_five_blocks.json")},
+        {"click_node": "GPEN_DetectFaces"},
+        {"click": '[data-testid="info-button"]'},
+        {"screenshot": str(shots[1])},
+        {"click": 'button:has-text("Templates")'},
+        {"screenshot": str(shots[0])},
+    ]
+    answer = use_page(page.url, host_dir, steps)
+    for shot in shots:
+        keep(shot)
+    told, offered = answer["results"][2], answer["results"][4]
+    assert "confidence" in told
+    assert "Inputs" in told
+    for workflow in WORKFLOWS:
+        assert workflow.name in offered
 
 
 def test_the_page_names_the_checkpoint_that_is_missing(
