@@ -16,7 +16,7 @@ from ..portrait.restoration import FaceRestorer
 from ..weights import load_manifest
 from ..weights.roles import COMMAND_LINE
 from .fetching import obtain_weights
-from .options import add_device, add_dtype, add_offline, add_weights_dir
+from .options import Options, add_device, add_dtype, add_offline, add_weights_dir
 
 DEFAULT_BACKGROUND = "realesrnet"
 
@@ -40,11 +40,7 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         metavar="ID|FILE",
         help=f"GPEN network ({COMMAND_LINE.model}); gpen-demo-256 ships with the package",
     )
-    group.add_argument(
-        "--detector",
-        metavar="NAME|FILE",
-        help=f"{' or '.join(kind.id for kind in DETECTORS)} ({COMMAND_LINE.detector})",
-    )
+    add_detector(group)
     add_weights_dir(group)
     add_offline(group)
     add_device(group)
@@ -54,6 +50,15 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="fuse GPEN's elementwise work by torch's compiler: for many faces on a GPU, "
         "where it has not been measured yet",
+    )
+
+
+def add_detector(group: Options) -> None:
+    """Add ``--detector``, for :func:`load_face_detector`."""
+    group.add_argument(
+        "--detector",
+        metavar="NAME|FILE",
+        help=f"{' or '.join(kind.id for kind in DETECTORS)} ({COMMAND_LINE.detector})",
     )
 
 
@@ -72,12 +77,13 @@ def load_models(args: Namespace, *, background: bool, detector: bool) -> Models:
     return Models(
         device=device,
         restorer=FaceRestorer(prepared.to(device), input_range=input_range),
-        detector=_load_detector(args, device) if detector else None,
+        detector=load_face_detector(args, device) if detector else None,
         upscaler=_load_upscaler(args, device, dtype) if background and detector else None,
     )
 
 
-def _load_detector(args: Namespace, device: torch.device) -> FaceDetector:
+def load_face_detector(args: Namespace, device: torch.device) -> FaceDetector:
+    """Find (or fetch) and load the detector that ``args`` asks for."""
     return load_detector(
         obtain_weights(args.detector or COMMAND_LINE.detector, args), device=device
     )

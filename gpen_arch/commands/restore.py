@@ -8,15 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InvalidOptionError
-from ..images import MAX_PIXELS, find_images
-from ..portrait.pipeline import PortraitOptions
+from ..images import MAX_PIXELS, LoadedImage, find_images
+from ..portrait.pipeline import PortraitOptions, StageCallback
 from ..weights.roles import COMMAND_LINE
-from .batch import Batch
+from .batch import Batch, Outcome, Work
 from .enhance import Enhance, load_enhancer
 from .interrupts import stopping_signals
 from .journal import JOURNAL_NAME
 from .models import DEFAULT_BACKGROUND, add_model_arguments
+from .names import PlannedPicture
 from .options import Subparsers, add_quiet, given, refuse_given
+from .outputs import write_outputs
 from .plan import make_plan
 
 BACKGROUNDS = (
@@ -164,6 +166,7 @@ def run_restore(
             report=args.report,
         )
         batch = Batch(
+            "restored",
             plan,
             found.unreachable,
             _settings(args, options),
@@ -171,8 +174,19 @@ def run_restore(
             skip_finished=args.skip_existing,
             quiet=args.quiet,
         )
-        report = batch.run(lambda: load(args, options))
+        report = batch.run(lambda: _restoring(load(args, options)))
     return 1 if report.lost or report.counts()["failed"] else 0
+
+
+def _restoring(enhance: Enhance) -> Work:
+    """Restore a picture and write all that is planned for it."""
+
+    def work(planned: PlannedPicture, picture: LoadedImage, on_progress: StageCallback) -> Outcome:
+        enhanced = enhance(picture, on_progress)
+        write_outputs(planned, enhanced.image, enhanced.faces, picture)
+        return Outcome(enhanced.report, enhanced.summary)
+
+    return work
 
 
 def _settings(args: Namespace, options: PortraitOptions) -> dict[str, object]:
