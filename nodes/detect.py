@@ -11,12 +11,13 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.faces import ORDERS, FaceSet, Order, detect_faces, select_faces
-from . import host, loaders, tensors
+from . import host, loaders, previews, tensors
 from .drawing import draw_faces, filled_boxes
 from .sockets import (
     BoundingBoxSocket,
     FaceDetectorSocket,
     FacesSocket,
+    advanced,
     check_choice,
     declare,
     expect,
@@ -37,6 +38,48 @@ def order_input() -> io.Combo.Input:
     )
 
 
+def confidence_input() -> io.Float.Input:
+    """How sure the detector must be."""
+    return io.Float.Input(
+        "confidence",
+        default=0.9,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        tooltip="Detections that score lower are no faces. Lower it for hard pictures.",
+    )
+
+
+def max_side_input() -> io.Int.Input:
+    """Which pictures are searched on a smaller copy."""
+    return advanced(
+        io.Int.Input(
+            "max_side",
+            display_name="shrink above",
+            default=1500,
+            min=0,
+            max=16384,
+            step=100,
+            tooltip=(
+                "A picture whose longer side (pixels) is above this is searched on a copy whose "
+                "longer side is two thirds of it: faster, but tiny faces are lost. 0 never "
+                "shrinks. The result keeps its size."
+            ),
+        )
+    )
+
+
+def min_face_size_input() -> io.Int.Input:
+    """Which faces are too small."""
+    return io.Int.Input(
+        "min_face_size",
+        default=0,
+        min=0,
+        max=4096,
+        tooltip="Faces whose box has a shorter side (pixels) below this are left out.",
+    )
+
+
 class DetectFaces(io.ComfyNode):
     """Detect Faces."""
 
@@ -50,34 +93,12 @@ class DetectFaces(io.ComfyNode):
                 "Finds the faces of a picture or of every frame of a batch, with their landmarks. "
                 "The preview shows the number by which Select Faces picks each one."
             ),
+            shows=True,
             inputs=[
                 io.Image.Input("image", tooltip="A picture, or a batch of frames."),
-                io.Float.Input(
-                    "confidence",
-                    default=0.9,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Detections that score lower are no faces. Lower it for hard pictures.",
-                ),
-                io.Int.Input(
-                    "max_side",
-                    default=1500,
-                    min=0,
-                    max=16384,
-                    step=100,
-                    tooltip=(
-                        "Pictures whose longer side (pixels) exceeds this are searched on a copy "
-                        "of two thirds of it: faster, but tiny faces are lost. 0 never shrinks."
-                    ),
-                ),
-                io.Int.Input(
-                    "min_face_size",
-                    default=0,
-                    min=0,
-                    max=4096,
-                    tooltip="Faces whose box has a shorter side (pixels) below this are left out.",
-                ),
+                confidence_input(),
+                max_side_input(),
+                min_face_size_input(),
                 io.Int.Input(
                     "max_faces",
                     default=0,
@@ -99,6 +120,7 @@ class DetectFaces(io.ComfyNode):
                     optional=True,
                     tooltip="Keep only the faces whose centre lies in the white part of this mask.",
                 ),
+                previews.preview_input(),
             ],
             outputs=[
                 FacesSocket.Output(
@@ -109,7 +131,11 @@ class DetectFaces(io.ComfyNode):
                 BoundingBoxSocket.Output(
                     "bounding_boxes",
                     display_name="bounding_boxes",
-                    tooltip="For each frame a list of x, y, width, height, label and score.",
+                    tooltip=(
+                        "For each frame a list of x, y, width, height, label and score, as the "
+                        "core's DrawBBoxes and CropByBBoxes take it. Crop Image takes one box: "
+                        "face_box of Select Faces."
+                    ),
                 ),
                 io.Image.Output(
                     "preview",
@@ -145,22 +171,49 @@ class DetectFaces(io.ComfyNode):
         order: Order,
         detector: host.Hosted | None = None,
         mask: Tensor | None = None,
+        show_preview: bool = True,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
         inside = tensors.mask_for(mask, len(picture), picture.size)
         hosted = loaders.shipped_detector() if detector is None else detector
         found = find_faces(picture, hosted, confidence, max_side, min_face_size)
         faces = select_faces(found, order=order, keep=max_faces or None, inside=inside)
-        drawn = draw_faces(picture.pixels[:PREVIEWED_FRAMES], faces)
-        preview = host.finish(drawn)
+        drawn = host.finish(draw_faces(picture.pixels[:PREVIEWED_FRAMES], faces))
+        warning = ""
+        if not len(faces):
+            asked = (confidence, max_side, min_face_size)
+            warning = outside_mask(len(found)) if len(found) else no_face(*asked)
         return io.NodeOutput(
             faces,
             bounding_boxes(faces),
-            preview,
+            drawn,
             host.finish_mask(filled_boxes(faces)),
             len(faces),
-            ui=host.preview(preview, cls),
+            ui=previews.show(
+                "Detect Faces", drawn, show_preview, f"{len(faces)} face(s)", warning=warning
+            ),
         )
+
+
+def outside_mask(found: int) -> str:
+    """The sentence for faces that all are elsewhere."""
+    return (
+        f"{found} face(s) found, but none has its centre in the white part of the mask. Paint over "
+        "the faces, or take the mask off."
+    )
+
+
+def no_face(confidence: float, max_side: int | None, min_face_size: float = 0) -> str:
+    """The sentence for a picture without faces, and what to try."""
+    advice = [f"lower confidence (now {confidence:g})"]
+    if min_face_size:
+        advice.append(f"lower min_face_size (now {min_face_size:g})")
+    if max_side:
+        advice.append("set 'shrink above' to 0 for tiny faces")
+    return (
+        f"No face found. Try: {', '.join(advice)}, the detector retinaface_resnet50 for tilted or "
+        "covered faces. Animals and drawings are not found."
+    )
 
 
 def find_faces(

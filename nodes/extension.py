@@ -10,6 +10,7 @@ from .loaders import LoadFaceDetector, LoadGPENModel
 from .paste import PasteBack
 from .portrait import PortraitEnhance
 from .restore import RestoreFaces
+from .sample import SamplePortrait
 from .select import SelectFaces
 from .upscale import BackgroundUpscale
 
@@ -20,6 +21,7 @@ class GPENExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         host.register_folders()
         return [
+            SamplePortrait,
             LoadGPENModel,
             LoadFaceDetector,
             DetectFaces,

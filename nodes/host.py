@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import comfy.model_management as management
 import comfy.utils
 import folder_paths
 import torch
-import torch.nn.functional as F
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
-from einops import rearrange
+from PIL import Image
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -26,8 +26,6 @@ from ..gpen_arch.weights.roles import FOLDERS, OWN_FOLDER
 from .tensors import image_of
 
 WEIGHT_SUFFIXES = frozenset({".pth", ".pt", ".safetensors"})
-PREVIEW_FRAMES = 4
-PREVIEW_SIDE = 2048
 
 
 # Folders ------------------------------------------------------------------------------------------
@@ -204,16 +202,13 @@ def intermediate_dtype() -> torch.dtype:
     return torch.float32 if ask is None else ask()
 
 
-def preview(image: Tensor, node: type[io.ComfyNode]) -> ui.PreviewImage:
-    """Show the first frames of an IMAGE on the node, shrunk to what a screen can show."""
-    shown = image[:PREVIEW_FRAMES].float()
-    longest = max(shown.shape[1:3])
-    if longest > PREVIEW_SIDE:
-        factor = PREVIEW_SIDE / longest
-        pixels = rearrange(shown, "b h w c -> b c h w")
-        pixels = F.interpolate(pixels, scale_factor=factor, mode="area")
-        shown = rearrange(pixels, "b c h w -> b h w c")
-    return ui.PreviewImage(shown, cls=node)
+def save_preview(picture: Image.Image) -> ui.SavedResult:
+    """Write a picture where ComfyUI keeps what it only shows, for as long as it runs."""
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"GPEN_{uuid4().hex}.jpg"  # never one that the page has seen
+    picture.save(folder / name, quality=85)
+    return ui.SavedResult(name, "", io.FolderType.temp)
 
 
 def text(sentence: str) -> dict[str, tuple[str]]:

@@ -22,35 +22,39 @@ from ..gpen_arch.portrait.restoration import FaceRestorer
 from ..gpen_arch.weights import load_manifest
 from ..gpen_arch.weights.roles import AUTO
 from . import host, weights
-from .sockets import FaceDetectorSocket, GPENModelSocket, check_choices, declare
+from .sockets import FaceDetectorSocket, GPENModelSocket, advanced, check_choices, declare
 
 DETECTOR_CHOICES = (AUTO, *sorted(kind.id for kind in DETECTORS))
 
 
 def if_missing_input() -> io.Combo.Input:
     """The widget that every node with a model's name has."""
-    return io.Combo.Input(
-        "if_missing",
-        options=list(weights.IF_MISSING),
-        default=weights.DOWNLOAD,
-        tooltip=(
-            "What to do when the file is not on this machine. download: fetch it if its contents "
-            "are pinned by a hash (never when GPEN_OFFLINE or HF_HUB_OFFLINE is set). error: stop "
-            "and say where to get it and where to put it."
-        ),
+    return advanced(
+        io.Combo.Input(
+            "if_missing",
+            options=list(weights.IF_MISSING),
+            default=weights.DOWNLOAD,
+            tooltip=(
+                "What to do when the file is not on this machine. download: fetch it if its "
+                "contents are pinned by a hash (never when GPEN_OFFLINE or HF_HUB_OFFLINE is set). "
+                "error: stop and say where to get it and where to put it."
+            ),
+        )
     )
 
 
 def dtype_input() -> io.Combo.Input:
     """The precision of a network."""
-    return io.Combo.Input(
-        "dtype",
-        options=list(DTYPE_CHOICES),
-        default="auto",
-        tooltip=(
-            "Precision of the calculation. auto: the fastest that is safe on this device. Choose "
-            "fp32 for results that are equal on every machine."
-        ),
+    return advanced(
+        io.Combo.Input(
+            "dtype",
+            options=list(DTYPE_CHOICES),
+            default="auto",
+            tooltip=(
+                "Precision of the calculation. auto: the fastest that is safe on this device. "
+                "Choose fp32 for results that are equal on every machine."
+            ),
+        )
     )
 
 

@@ -10,13 +10,26 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.device.transfer import Collector, upload
-from ..gpen_arch.faces import box_mask, paste_faces
+from ..gpen_arch.errors import InvalidFacesError
+from ..gpen_arch.faces import FaceSet, box_mask, paste_faces
 from ..gpen_arch.faces.types import RestoredFaces
 from ..gpen_arch.progress import ProgressCallback
-from . import frames, host, memory, tensors
+from . import frames, host, memory, previews, tensors
 from .sockets import RestoredFacesSocket, declare, expect
 
+SHAPE_TOLERANCE = 0.01  # of the shape, width over height
 PUBLISHED = 0.2  # stands for the published mask itself, which is within a pixel of this feather
+
+
+_NOT_CONNECTED = (
+    "Nothing pasted: restored_faces is not connected. The background is passed on as it is."
+)
+
+
+def _nothing_restored(restored: RestoredFaces) -> str:
+    reasons = sorted({each.reason for each in restored.left})
+    why = "; ".join(reasons) or "no face was found or chosen (see Detect Faces)"
+    return f"Nothing pasted: {why}. The background is passed on as it is."
 
 
 class PasteBack(io.ComfyNode):
@@ -31,8 +44,9 @@ class PasteBack(io.ComfyNode):
             description=(
                 "Puts restored faces back where they were found, with soft edges. The background "
                 "may be of any size with the shape of the original: the picture itself, or twice "
-                "as large."
+                "as large. Without restored faces it is passed on as it is."
             ),
+            shows=True,
             inputs=[
                 io.Image.Input(
                     "background",
@@ -41,7 +55,14 @@ class PasteBack(io.ComfyNode):
                         "factor, whole or not). Alpha is kept."
                     ),
                 ),
-                RestoredFacesSocket.Input("restored_faces", tooltip="From Restore Faces."),
+                RestoredFacesSocket.Input(
+                    "restored_faces",
+                    optional=True,
+                    tooltip=(
+                        "From Restore Faces. Left open, or with that node bypassed, the background "
+                        "is passed on."
+                    ),
+                ),
                 io.Float.Input(
                     "feather",
                     default=PUBLISHED,
@@ -67,6 +88,7 @@ class PasteBack(io.ComfyNode):
                     optional=True,
                     tooltip="Paste only where this mask is white (grey: partly).",
                 ),
+                previews.preview_input(),
             ],
             outputs=[
                 io.Image.Output(
@@ -86,17 +108,45 @@ class PasteBack(io.ComfyNode):
     def execute(
         cls,
         background: Tensor,
-        restored_faces: RestoredFaces,
         feather: float,
         opacity: float,
+        restored_faces: RestoredFaces | None = None,
         mask: Tensor | None = None,
+        show_preview: bool = True,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(background, "background")
-        restored = expect(restored_faces, RestoredFaces, "restored_faces", "Restore Faces")
         limit = tensors.mask_for(mask, len(picture), picture.size)
-        pixels, covered = paste(picture, restored, feather, opacity, limit)
+        if restored_faces is None:
+            pixels, covered = picture.pixels, torch.zeros(len(picture), *picture.size)
+            said = _NOT_CONNECTED
+        else:
+            restored = expect(restored_faces, RestoredFaces, "restored_faces", "Restore Faces")
+            check_same_picture(picture, restored.faces)
+            pixels, covered = paste(picture, restored, feather, opacity, limit)
+            said = "" if len(restored) else _nothing_restored(restored)
         image = host.finish(pixels, picture.alpha)
-        return io.NodeOutput(image, host.finish_mask(covered), ui=host.preview(image, cls))
+        shown = previews.show("Paste Back", image, show_preview, warning=said)
+        return io.NodeOutput(image, host.finish_mask(covered), ui=shown)
+
+
+def check_same_picture(picture: tensors.Picture, faces: FaceSet) -> None:
+    """Refuse a background that cannot be the picture that the faces are of, at any size.
+
+    Raises:
+        InvalidFacesError: of another number of frames, or of another shape.
+    """
+    (height, width), (old_height, old_width) = picture.size, faces.image_size
+    proportional = width * old_height / old_width
+    # A picture at another size has whole pixels again: width or height may be off by one.
+    rounding = max(1, old_height / old_width)
+    same_shape = abs(height - proportional) <= rounding + SHAPE_TOLERANCE * height
+    if same_shape and len(picture) == faces.frames:
+        return
+    raise InvalidFacesError(
+        f"background: expected {faces.frames} frame(s) of {old_width}x{old_height}, or these at "
+        f"another size, found {len(picture)} of {width}x{height}; connect the picture that the "
+        "faces were restored on, or an upscaled version of it"
+    )
 
 
 def paste(

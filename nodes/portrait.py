@@ -16,13 +16,34 @@ from torch import Tensor
 from ..gpen_arch.portrait.pipeline import STAGES, PortraitOptions, PortraitPipeline, PortraitResult
 from ..gpen_arch.portrait.report import RestorationReport
 from ..gpen_arch.progress import ProgressCallback, part_of
-from . import frames, host, loaders, memory, tensors, upscale, weights
-from .restore import automatic_batch, strength_input
-from .sockets import FaceDetectorSocket, GPENModelSocket, check_choices, declare, expect
+from . import frames, host, loaders, memory, previews, tensors, upscale, weights
+from .detect import confidence_input, max_side_input, min_face_size_input, no_face
+from .restore import automatic_batch, faces_per_batch_input, strength_input
+from .sockets import (
+    FaceDetectorSocket,
+    GPENModelSocket,
+    advanced,
+    check_choices,
+    declare,
+    expect,
+    late,
+)
 
 SCALES = ("1", "2")
 # Where each stage ends on the progress bar; restoring and upscaling take nearly all the time.
 _ENDS = dict(zip(STAGES, (0.05, 0.5, 0.97, 1.0), strict=True))
+
+
+def published_order_input() -> io.Boolean.Input:
+    """Whether the steps are those of the published pipeline."""
+    return io.Boolean.Input(
+        "published_order",
+        default=False,
+        tooltip=(
+            "Find and cut out faces on the enlarged picture, and round the background to 8 bits, "
+            "exactly as the published pipeline does. Off: one interpolation instead of two."
+        ),
+    )
 
 
 class PortraitEnhance(io.ComfyNode):
@@ -38,6 +59,7 @@ class PortraitEnhance(io.ComfyNode):
                 "The whole pipeline in one block: finds every face, restores it with GPEN, "
                 "upscales the rest, and puts the faces back. The single blocks give more control."
             ),
+            shows=True,
             inputs=[
                 io.Image.Input("image", tooltip="A picture, or a batch of frames; alpha is kept."),
                 loaders.gpen_model_input(),
@@ -63,6 +85,13 @@ class PortraitEnhance(io.ComfyNode):
                     tooltip="From Load Face Detector, instead of the detector named above.",
                 ),
                 upscale.upscale_model_socket(),
+                late(advanced(confidence_input())),
+                late(max_side_input()),
+                late(advanced(min_face_size_input())),
+                late(faces_per_batch_input()),
+                late(upscale.tile_input()),
+                late(advanced(published_order_input())),
+                previews.preview_input(),
             ],
             outputs=[
                 io.Image.Output(
@@ -135,6 +164,8 @@ class PortraitEnhance(io.ComfyNode):
         gpen_model: host.Hosted | None = None,
         detector: host.Hosted | None = None,
         upscale_model: Any = None,
+        show_preview: bool = True,
+        **rare: Any,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
         restoring = (
@@ -147,39 +178,58 @@ class PortraitEnhance(io.ComfyNode):
             if detector is None
             else loaders.Opened(expect(detector, host.Hosted, "detector", "Load Face Detector"))
         )
+        gpen, finder = restoring.hosted, finding.hosted
+        options = options_of(gpen, scale=int(scale), strength=strength, **rare)
         background = (
             weights.Chosen(None)
-            if scale == "1"
+            if options.scale == 1
             else upscale.choose_upscaler(upscaler, if_missing, upscale_model)
         )
-        gpen, finder = restoring.hosted, finding.hosted
-        room = _activations(gpen, finder, picture, int(scale))
+        room = _activations(gpen, finder, picture, options)
         with upscale.upscaler_in_use(
-            background.file, dtype, upscale_model, 0, gpen, finder, activations=room
+            background.file, dtype, upscale_model, options.tile, gpen, finder, activations=room
         ) as ready:
-            pipeline = PortraitPipeline(
-                gpen.owner,
-                finder.owner.to(host.compute_device()),
-                ready,
-                PortraitOptions(
-                    scale=int(scale),
-                    strength=strength,
-                    faces_per_batch=automatic_batch(gpen, memory.MANY_FACES),
-                ),
-            )
-            result = enhance(picture, pipeline)
+            detecting = finder.owner.to(host.compute_device())
+            result = enhance(picture, PortraitPipeline(gpen.owner, detecting, ready, options))
         names = {"model": gpen.name, "detector": finder.name}
         names["background"] = upscale.name_of(background.file, upscale_model)
         report = replace(result.report, models=names)
         notes = [each.note for each in (restoring, finding, background) if each.note]
-        enhanced = host.finish(result.images, upscale.enlarged(picture.alpha, int(scale)))
+        enhanced = host.finish(result.images, upscale.enlarged(picture.alpha, options.scale))
+        shown = previews.show(
+            "Portrait Enhance",
+            enhanced,
+            show_preview,
+            report.summary(),
+            warning=complaint(result, options),
+        )
         return io.NodeOutput(
             enhanced,
             host.finish_mask(result.mask),
             len(result.faces),
             report_text(report, notes),
-            ui=host.preview(enhanced, cls),
+            ui=shown,
         )
+
+
+def options_of(
+    gpen: host.Hosted, *, max_side: int = 1500, faces_per_batch: int = 0, **others: Any
+) -> PortraitOptions:
+    """The core's options from the widgets, where 0 stands for "never" and "choose"."""
+    return PortraitOptions(
+        max_side=max_side or None,
+        faces_per_batch=faces_per_batch or automatic_batch(gpen, memory.MANY_FACES),
+        **others,
+    )
+
+
+def complaint(result: PortraitResult, options: PortraitOptions) -> str:
+    """What to say where no face was restored; otherwise nothing."""
+    if result.report.restored:
+        return ""
+    if len(result.faces):
+        return result.report.summary()
+    return no_face(options.confidence, options.max_side)
 
 
 def enhance(picture: tensors.Picture, pipeline: PortraitPipeline) -> PortraitResult:
@@ -212,10 +262,10 @@ def _stages(report: ProgressCallback) -> Callable[[str, int, int], None]:
 
 
 def _activations(
-    gpen: host.Hosted, finder: host.Hosted, picture: tensors.Picture, scale: int
+    gpen: host.Hosted, finder: host.Hosted, picture: tensors.Picture, options: PortraitOptions
 ) -> int:
     height, width = picture.size
-    batch = automatic_batch(gpen, memory.MANY_FACES)
-    detecting = finder.owner.activation_bytes(len(picture), height, width)
-    networks = max(gpen.owner.activation_bytes(batch), detecting)
-    return networks + frames.piece_bytes(picture, memory.PASTING_COPIES, scale)
+    larger = options.scale if options.published_order else 1
+    detecting = finder.owner.activation_bytes(len(picture), height * larger, width * larger)
+    networks = max(gpen.owner.activation_bytes(options.faces_per_batch), detecting)
+    return networks + frames.piece_bytes(picture, memory.PASTING_COPIES, options.scale)

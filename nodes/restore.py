@@ -12,8 +12,15 @@ from ..gpen_arch.faces import FaceSet
 from ..gpen_arch.faces.types import RestoredFaces
 from ..gpen_arch.portrait.restoration import DEFAULT_BATCH, DEFAULT_GPU_BATCH, restore_faces
 from ..gpen_arch.progress import ProgressCallback
-from . import frames, host, memory, tensors
-from .sockets import FacesSocket, GPENModelSocket, RestoredFacesSocket, declare, expect
+from . import frames, host, memory, previews, tensors
+from .sockets import (
+    FacesSocket,
+    GPENModelSocket,
+    RestoredFacesSocket,
+    advanced,
+    declare,
+    expect,
+)
 
 
 def strength_input() -> io.Float.Input:
@@ -26,6 +33,22 @@ def strength_input() -> io.Float.Input:
         step=0.05,
         display_mode=io.NumberDisplay.slider,
         tooltip="1 takes the restored faces whole, 0 leaves the picture as it is.",
+    )
+
+
+def faces_per_batch_input() -> io.Int.Input:
+    """How many faces go through the network at once."""
+    return advanced(
+        io.Int.Input(
+            "faces_per_batch",
+            default=0,
+            min=0,
+            max=256,
+            tooltip=(
+                "How many faces go through the network at once. 0 chooses by the memory that is "
+                "free; it is halved when memory runs out."
+            ),
+        )
     )
 
 
@@ -42,21 +65,14 @@ class RestoreFaces(io.ComfyNode):
                 "Cuts every face out upright, restores it with GPEN, and remembers where it "
                 "belongs. Faces of all frames share batches."
             ),
+            shows=True,
             inputs=[
                 GPENModelSocket.Input("gpen_model", tooltip="From Load GPEN Model."),
                 io.Image.Input("image", tooltip="The picture that the faces were detected on."),
                 FacesSocket.Input("faces", tooltip="From Detect Faces or Select Faces."),
                 strength_input(),
-                io.Int.Input(
-                    "faces_per_batch",
-                    default=0,
-                    min=0,
-                    max=256,
-                    tooltip=(
-                        "How many faces go through the network at once. 0 chooses by the memory "
-                        "that is free; it is halved when memory runs out."
-                    ),
-                ),
+                faces_per_batch_input(),
+                previews.preview_input(),
             ],
             outputs=[
                 RestoredFacesSocket.Output(
@@ -88,6 +104,7 @@ class RestoreFaces(io.ComfyNode):
         faces: FaceSet,
         strength: float,
         faces_per_batch: int,
+        show_preview: bool = True,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
         hosted = expect(gpen_model, host.Hosted, "gpen_model", "Load GPEN Model")
@@ -97,7 +114,9 @@ class RestoreFaces(io.ComfyNode):
             return io.NodeOutput(restored, host.nothing(), host.nothing())
         crops = host.finish(restored.blended)
         aligned = host.finish(restored.aligned)
-        return io.NodeOutput(restored, crops, aligned, ui=host.preview(crops, cls))
+        return io.NodeOutput(
+            restored, crops, aligned, ui=previews.show("Restore Faces", crops, show_preview)
+        )
 
 
 def restore(

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..gpen_arch.faces import ORDERS, FaceSet, Order, select_faces
+from . import host
 from .detect import order_input
-from .sockets import FacesSocket, check_choice, declare, expect
+from .sockets import BoundingBoxSocket, FacesSocket, check_choice, declare, expect
 
 
 class SelectFaces(io.ComfyNode):
@@ -77,7 +80,15 @@ class SelectFaces(io.ComfyNode):
                     "selected_faces",
                     display_name="selected_faces",
                     tooltip="The faces that are left, for Restore Faces.",
-                )
+                ),
+                BoundingBoxSocket.Output(
+                    "face_box",
+                    display_name="face_box",
+                    tooltip=(
+                        "The box of the first of them, for the core's Crop Image, which takes one. "
+                        "Where no face is left, the nodes behind this output are skipped."
+                    ),
+                ),
             ],
         )
 
@@ -106,4 +117,15 @@ class SelectFaces(io.ComfyNode):
             keep=keep or None,
             invert=invert,
         )
-        return io.NodeOutput(selected)
+        return io.NodeOutput(selected, face_box(selected) or host.nothing())
+
+
+def face_box(faces: FaceSet) -> dict[str, Any] | None:
+    """The first face's box as x, y, width and height in pixels, inside the picture."""
+    if not len(faces):
+        return None
+    height, width = faces.image_size
+    x1, y1, x2, y2 = (round(value) for value in next(iter(faces)).bbox)
+    left, top = min(max(x1, 0), width - 1), min(max(y1, 0), height - 1)
+    right, bottom = min(max(x2, left + 1), width), min(max(y2, top + 1), height)
+    return {"x": left, "y": top, "width": right - left, "height": bottom - top}

@@ -10,21 +10,39 @@ from comfy_api.latest import io
 from ..gpen_arch.errors import InvalidOptionError
 
 GPENModelSocket = io.Custom("GPEN_MODEL")
-FaceDetectorSocket = io.Custom("FACE_DETECTOR")
-FacesSocket = io.Custom("FACES")
-RestoredFacesSocket = io.Custom("RESTORED_FACES")
-BoundingBoxSocket = io.Custom("BOUNDING_BOX")
+FaceDetectorSocket = io.Custom("GPEN_FACE_DETECTOR")
+FacesSocket = io.Custom("GPEN_FACES")
+RestoredFacesSocket = io.Custom("GPEN_RESTORED_FACES")
+BoundingBoxSocket = io.Custom("BOUNDING_BOX")  # the core's
 
 CATEGORY = "GPEN"
 Value = TypeVar("Value")
+Widget = TypeVar("Widget", bound=io.WidgetInput)
 
 
-def declare(node_id: str, *, search_aliases: tuple[str, ...] = (), **settings: Any) -> io.Schema:
-    """A node's schema; parts that this ComfyUI does not know yet are left out."""
+def declare(
+    node_id: str, *, search_aliases: tuple[str, ...] = (), shows: bool = False, **settings: Any
+) -> io.Schema:
+    """A node's schema; parts that this ComfyUI does not know yet are left out.
+
+    ``shows``: the node has a preview, which should still be there after the page was opened anew.
+    """
+    newer = {"search_aliases": list(search_aliases), "has_intermediate_output": shows}
     known = {field.name for field in fields(io.Schema)}
-    if "search_aliases" in known:
-        settings["search_aliases"] = list(search_aliases)
+    settings |= {name: value for name, value in newer.items() if name in known}
     return io.Schema(node_id=f"GPEN_{node_id}", category=CATEGORY, **settings)
+
+
+def advanced(widget: Widget) -> Widget:
+    """The same widget, among those that the page folds away until it is asked for them."""
+    widget.extra_dict = {**widget.extra_dict, "advanced": True}
+    return widget
+
+
+def late(widget: Widget) -> Widget:
+    """The same widget as one that came later: graphs that were saved without it still run."""
+    widget.optional = True
+    return widget
 
 
 def expect(value: object, kind: type[Value], name: str, source: str) -> Value:

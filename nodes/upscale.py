@@ -17,7 +17,7 @@ from ..gpen_arch.portrait.resizing import resize_lanczos
 from ..gpen_arch.portrait.upscaling import Upscaler, upscale_image
 from ..gpen_arch.weights.roles import AUTO
 from . import host, loaders, tensors, weights
-from .sockets import check_choices, declare
+from .sockets import advanced, check_choices, declare
 
 SCALE = 2
 NO_NETWORK = "lanczos (no model)"
@@ -40,16 +40,18 @@ def upscaler_input(name: str) -> io.Combo.Input:
 
 def tile_input() -> io.Int.Input:
     """The side of a tile."""
-    return io.Int.Input(
-        "tile",
-        default=0,
-        min=0,
-        max=4096,
-        step=32,
-        tooltip=(
-            "Side of the tiles (input pixels) that the picture is worked on in; they overlap and "
-            "leave no seams. 0 chooses; halved down to 128 when memory runs out."
-        ),
+    return advanced(
+        io.Int.Input(
+            "tile",
+            default=0,
+            min=0,
+            max=4096,
+            step=32,
+            tooltip=(
+                "Side of the tiles (input pixels) that the picture is worked on in; they overlap "
+                "and leave no seams. 0 chooses; halved down to 128 when memory runs out."
+            ),
+        )
     )
 
 

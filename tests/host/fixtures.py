@@ -44,8 +44,14 @@ def server(
     base = tmp_path_factory.mktemp("comfyui")
     fill_models(base / "models", assets)
     fill_inputs(base / "input", assets)
-    with Server(host_dir, base, ui=(host_dir / "venv/bin/playwright").exists()) as running:
+    shutil.copy(host_dir / "ComfyUI" / "input" / "example.png", base / "input")  # a drawing
+    with Server(host_dir, base, ui=has_page(host_dir)) as running:
         yield running
+
+
+def has_page(host_dir: Path) -> bool:
+    """Whether the front end and the driver of a browser are installed beside the server."""
+    return (host_dir / "venv/bin/playwright").exists()
 
 
 def fill_models(models: Path, assets: Path) -> None:
@@ -61,12 +67,11 @@ def fill_models(models: Path, assets: Path) -> None:
 
 
 def fill_inputs(inputs: Path, assets: Path) -> None:
-    """The pictures that graphs load; example.png is what ComfyUI itself ships under that name."""
+    """The pictures that graphs load."""
     inputs.mkdir(parents=True, exist_ok=True)
     for name in ("group_7.jpg", "astronaut_512.jpg", "grace_hopper.jpg"):
         shutil.copy(assets / "images" / name, inputs)
     astronaut = Image.open(assets / "images" / "astronaut_512.jpg").convert("RGB")
-    astronaut.save(inputs / "example.png")
     small = astronaut.crop((96, 0, 352, 256))
     small.save(inputs / "face.png")
     Image.new("RGB", (96, 64), (40, 90, 160)).save(inputs / "no_face.png")

@@ -1,10 +1,13 @@
 """A person at ComfyUI's page, in headless Chromium: runs a list of steps, prints their results.
 
-Runs in the host's own Python, which has playwright: ``page.py URL STEPS.json``. A step is one of
-``{"load": workflow}``, ``{"open": file}``, ``{"run": seconds}``, ``{"prompt": true}``,
-``{"serialize": true}``, ``{"screenshot": file}``, ``{"graph_shot": file}`` and
-``{"help": node_type}``. The results come as one JSON object on the last line: ``results``, and what
-the page complained about as ``errors``.
+Runs in the host's own Python, which has playwright: ``page.py URL STEPS.json``. The file has the
+page's own ``settings`` and the ``steps``. A step is one of ``{"load": workflow}``,
+``{"open": file}``, ``{"run": seconds}``, ``{"prompt": true}``, ``{"serialize": true}``,
+``{"screenshot": file}``, ``{"graph_shot": file}``, ``{"help": node_type}``,
+``{"evaluate": javascript}``, ``{"click": selector}``, ``{"click_node": node_type}``,
+``{"text": selector}`` and ``{"subgraph": {"prefix": ..., "name": ..., "description": ...,
+"promoted": [[type, widget], ...]}}``. The results come as one JSON object on the last line:
+``results``, and what the page complained about as ``errors``.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ SETTINGS = {
     "Comfy.Workflow.Persist": False,
     "Comfy.Workflow.ShowMissingModelsWarning": False,
     "Comfy.Minimap.Visible": False,
+    "Comfy.VueNodes.Enabled": False,
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0,
 }
 READY = """() => window.app?.vueAppReady && window.app?.graph
   && Object.keys(window.LiteGraph?.registered_node_types ?? {}).includes('GPEN_PasteBack')"""
@@ -116,6 +121,52 @@ def node_help(page: Page, kind: str) -> str:
         return answer.read().decode()
 
 
+TITLE = """kind => {
+  const node = app.graph._nodes.find(n => n.type === kind), { scale, offset } = app.canvas.ds
+  const frame = app.canvas.canvas.getBoundingClientRect()
+  return [frame.left + (node.pos[0] + 60 + offset[0]) * scale,
+    frame.top + (node.pos[1] - 15 + offset[1]) * scale] }"""
+SUBGRAPH = """({ prefix, name, description, promoted }) => {
+  const chosen = app.graph._nodes.filter(n => n.type.startsWith(prefix))
+  const { subgraph, node } = app.graph.convertToSubgraph(new Set(chosen))
+  subgraph.name = name
+  node.title = name
+  for (const other of app.graph._nodes.filter(n => n !== node)) app.graph.remove(other)
+  node.pos = [0, 0]
+  const inner = type => String(subgraph.nodes.find(n => n.type === type).id)
+  node.properties.proxyWidgets = promoted.map(([type, widget]) => [inner(type), widget])
+  app.graph.extra = { BlueprintDescription: description }
+  return JSON.stringify(app.graph.serialize()) }"""
+
+
+def make_subgraph(page: Page, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Put our nodes into one, and leave it alone on the page: the saved graph."""
+    return json.loads(page.evaluate(SUBGRAPH, wanted))
+
+
+def evaluate(page: Page, code: str) -> Any:
+    """What JavaScript on the page gives, once the page has settled."""
+    value = page.evaluate(code)
+    page.wait_for_timeout(500)
+    return value
+
+
+def click_node(page: Page, kind: str) -> None:
+    """Click the title of the first node of a type, after fitting the graph into the view."""
+    page.keyboard.press(".")
+    page.wait_for_timeout(1200)
+    left, top = page.evaluate(TITLE, kind)
+    page.mouse.click(left, top)
+    page.wait_for_timeout(500)
+
+
+def click(page: Page, selector: str) -> str:
+    """Click what a selector finds first; the page's text afterwards."""
+    page.locator(selector).first.click()
+    page.wait_for_timeout(1000)
+    return page.locator("body").inner_text()
+
+
 STEPS = {
     "load": load,
     "open": open_file,
@@ -125,11 +176,17 @@ STEPS = {
     "screenshot": screenshot,
     "graph_shot": graph_shot,
     "help": node_help,
+    "subgraph": make_subgraph,
+    "evaluate": evaluate,
+    "click": click,
+    "click_node": click_node,
+    "text": lambda page, selector: page.locator(selector).all_inner_texts(),
 }
 
 
 def main(url: str, steps_file: str) -> None:
-    for key, value in SETTINGS.items():
+    asked = json.loads(Path(steps_file).read_text())
+    for key, value in {**SETTINGS, **asked["settings"]}.items():
         body = json.dumps(value).encode()
         headers = {"Content-Type": "application/json"}
         urllib.request.urlopen(urllib.request.Request(f"{url}/api/settings/{key}", body, headers))
@@ -137,7 +194,7 @@ def main(url: str, steps_file: str) -> None:
     errors: list[str] = []
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
-        context = browser.new_context(viewport={"width": 1680, "height": 800})
+        context = browser.new_context(viewport={"width": 2240, "height": 1120})
         # Nothing but the server under test is asked for anything.
         here = urlsplit(url).netloc
         context.route(lambda asked: urlsplit(asked).netloc != here, lambda route: route.abort())
@@ -147,7 +204,7 @@ def main(url: str, steps_file: str) -> None:
         page.goto(url, wait_until="domcontentloaded")
         page.wait_for_function(READY, timeout=90_000)
         results = []
-        for step in json.loads(Path(steps_file).read_text()):
+        for step in asked["steps"]:
             ((name, argument),) = step.items()
             results.append(STEPS[name](page, argument))
             errors += page.locator(".p-toast-message-content").all_inner_texts()

@@ -16,12 +16,13 @@ from torch import Tensor
 from gpen_arch.cli import main as gpen
 
 from ..host.fixtures import TINY_GPEN, TINY_UPSCALER
-from ..host.graphs import UPSCALER, WORKFLOWS, five_blocks
 from ..host.server import PACK, Graph, HostError, Server, failure, read_picture
+from ..host.workflows import UPSCALER, five_blocks
 
 pytestmark = pytest.mark.host
 ROOT = Path(__file__).resolve().parents[2]
 NODES = {
+    "GPEN_SamplePortrait",
     "GPEN_LoadModel",
     "GPEN_LoadFaceDetector",
     "GPEN_DetectFaces",
@@ -40,14 +41,14 @@ def node(kind: str, **inputs: Any) -> dict[str, Any]:
 
 
 def with_small_networks(graph: Graph) -> Graph:
-    """The same graph with a small upscaler: the published one is not on this machine."""
+    """The same graph with a small upscaler in the place of a plain resize."""
     return json.loads(json.dumps(graph).replace(UPSCALER, TINY_UPSCALER))
 
 
 def portrait(image: str = "face.png", **options: Any) -> Graph:
     """The five blocks on a picture; options go to the node that has them."""
     graph = with_small_networks(five_blocks().api())
-    graph[IMAGE]["inputs"]["image"] = image
+    graph[IMAGE] = node("LoadImage", image=image)
     graph[MODEL_NODE]["inputs"].update(model=TINY_GPEN, dtype="fp32")
     graph[UPSCALE]["inputs"]["dtype"] = "fp32"
     for key, value in options.items():
@@ -110,35 +111,6 @@ def test_english_locale_says_what_the_nodes_say(server: Server) -> None:
         assert tooltips == info["output_tooltips"], name
 
 
-@pytest.mark.parametrize("name", [workflow.name for workflow in WORKFLOWS])
-def test_examples_are_offered_with_a_thumbnail(server: Server, name: str) -> None:
-    (offered,) = (
-        names for pack, names in server.get("/workflow_templates").items() if "gpen" in pack
-    )
-    assert name in offered
-    assert (ROOT / "example_workflows" / f"{name}.jpg").stat().st_size < 80_000
-
-
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.name)
-def test_every_example_runs(server: Server, workflow: Any) -> None:
-    graph = with_small_networks(workflow.api())
-    if workflow.name == "after_a_diffusion_sampler":
-        graph = with_picture_for_sampler(graph)
-    outputs = server.run(graph)
-    (saved,) = (key for key, each in graph.items() if each["class_type"] == "SaveImage")
-    picture = server.picture(outputs, saved)
-    scale = 1 if workflow.name == "restore_only_chosen_faces" else 2
-    assert picture.shape == (512 * scale, 512 * scale, 3)
-
-
-def with_picture_for_sampler(graph: Graph) -> Graph:
-    """No diffusion checkpoint is at hand: a loaded picture takes the decoded one's place."""
-    (decoded,) = (key for key, each in graph.items() if each["class_type"] == "VAEDecode")
-    core = {"CheckpointLoaderSimple", "CLIPTextEncode", "EmptyLatentImage", "KSampler"}
-    kept = {key: each for key, each in graph.items() if each["class_type"] not in core}
-    return {**kept, decoded: node("LoadImage", image="example.png")}
-
-
 def test_five_blocks_equal_the_command_line(server: Server, assets: Path, tmp_path: Path) -> None:
     graph = portrait("group_7.jpg")
     saved = server.run(graph)
@@ -173,7 +145,7 @@ def test_five_blocks_equal_the_command_line(server: Server, assets: Path, tmp_pa
     assert by_graph.shape == (1920, 2880, 3)
     print(f"graph and command line differ by {levels_apart(by_graph, by_command)} of 255")
     assert levels_apart(by_graph, by_command) <= 1
-    assert len(saved[RESTORE]["images"]) == 4  # the first crops are previewed
+    assert len(saved[RESTORE]["images"]) == 1  # all crops are previewed in one picture
     (entry,) = json.loads((tmp_path / "report.json").read_text())["files"]
     report = entry["report"]
     assert (report["image_size"], report["output_size"]) == ([960, 1440], [1920, 2880])
@@ -320,7 +292,7 @@ def test_wrong_types_are_refused_with_a_readable_message(server: Server) -> None
         server.queue(linked)
     assert refused.value.status == 400
     (error,) = refused.value.detail["node_errors"][RESTORE]["errors"]
-    assert "received_type(IMAGE) mismatch input_type(FACES)" in error["details"]
+    assert "received_type(IMAGE) mismatch input_type(GPEN_FACES)" in error["details"]
     for key, value, message in (
         ("order", "biggest", "expected one of largest, most confident"),
         ("dtype", "int4", "expected one of auto, fp32"),
@@ -349,6 +321,48 @@ def test_bad_indices_and_foreign_faces_are_node_errors(server: Server) -> None:
     graph[RESTORE]["inputs"]["image"] = ["20", 0]
     with pytest.raises(HostError, match="detect on the pictures that you restore"):
         server.run(graph)
+
+
+def test_restored_faces_of_another_picture_are_a_node_error(server: Server) -> None:
+    graph = portrait("face.png")
+    graph["20"] = node("LoadImage", image="no_face.png")
+    graph[PASTE]["inputs"]["background"] = ["20", 0]
+    with pytest.raises(HostError, match=r"1 frame\(s\) of 256x256.* found 1 of 96x64") as failed:
+        server.run(graph)
+    assert failed.value.detail["node_id"] == PASTE
+    graph[PASTE]["inputs"]["background"] = ["21", 0]
+    graph["21"] = node("RepeatImageBatch", image=[IMAGE, 0], amount=2)
+    with pytest.raises(HostError, match="found 2 of 256x256"):
+        server.run(graph)
+    graph[PASTE]["inputs"]["background"] = ["22", 0]
+    graph["22"] = node("ImageScale", image=[IMAGE, 0], upscale_method="area", width=101,
+                       height=102, crop="disabled")  # fmt: skip
+    assert server.picture(server.run(graph), SAVE).shape == (102, 101, 3)
+
+
+@pytest.mark.parametrize("picture", ["group_7.jpg", "no_face.png"])
+def test_one_box_is_given_for_the_cores_crop(server: Server, picture: str) -> None:
+    """Crop Image takes one box with whole numbers inside the picture, and no list."""
+    graph = {
+        "1": node("LoadImage", image=picture),
+        "2": node("GPEN_DetectFaces", image=["1", 0], confidence=0.9, max_side=1500,
+                  min_face_size=0, max_faces=0, order="largest"),
+        "3": node("GPEN_SelectFaces", faces=["2", 0], indices="", min_size=0, max_size=0,
+                  order="left to right", keep=1, invert=False),
+        "4": node("PreviewAny", source=["3", 1]),
+        "5": node("PreviewAny", source=["2", 1]),
+    }  # fmt: skip
+    outputs = server.run(graph)
+    (frame,) = json.loads(outputs["5"]["text"][0].replace("'", '"'))
+    if not frame:
+        assert "4" not in outputs  # skipped, without an error
+        return
+    box = json.loads(outputs["4"]["text"][0])
+    first = min(frame, key=lambda each: each["x"])
+    assert (box["x"], box["y"]) == (max(first["x"], 0), max(first["y"], 0))
+    assert 0 < box["width"] <= first["width"] + 1
+    assert box["x"] + box["width"] <= 1440
+    assert box["y"] + box["height"] <= 960
 
 
 @pytest.mark.parametrize(
@@ -420,7 +434,7 @@ def test_a_replaced_weight_file_is_noticed(server: Server) -> None:
 
 
 def test_two_workflows_queued_at_once(server: Server) -> None:
-    first, second = portrait("face.png"), portrait("example.png", strength=0.5)
+    first, second = portrait("face.png"), portrait("astronaut_512.jpg", strength=0.5)
     ids = [server.queue(first), server.queue(second)]
     pictures = []
     for prompt_id in ids:

@@ -213,6 +213,45 @@ def test_faces_are_drawn_where_they_are(pack: ModuleType) -> None:
     assert drawing.filled_boxes(outside).sum() == 0
 
 
+@pytest.mark.parametrize(
+    ("shape", "shown"),
+    [
+        ((1, 600, 480, 3), (600, 480)),  # as it is
+        ((1, 3000, 4000, 4), (768, 1024)),
+        ((4, 512, 512, 3), (1024, 1024)),  # two rows of two
+        ((3, 720, 1280, 3), (576, 1024)),
+        ((500, 64, 64, 3), (256, 256)),  # the first sixteen
+        ((1, 1, 5000, 1), (1, 1024)),  # gray
+    ],
+)
+def test_a_batch_is_shown_as_one_small_picture(
+    pack: ModuleType, shape: tuple[int, ...], shown: tuple[int, int]
+) -> None:
+    drawing = part(pack, "nodes.drawing")
+    picture = drawing.montage(torch.rand(1).expand(shape))
+    assert picture.shape == (*shown, 3)
+    assert picture.dtype == "uint8"
+
+
+def test_a_montage_has_the_pictures_in_their_order(pack: ModuleType) -> None:
+    levels = torch.tensor([0.0, 1 / 255, 2 / 255])[:, None, None, None]
+    picture = part(pack, "nodes.drawing").montage(levels.expand(3, 10, 20, 3))
+    assert picture[::10, ::20, 0].tolist() == [[0, 1], [2, 0]]
+
+
+def test_a_sentence_stands_beneath_the_picture(pack: ModuleType) -> None:
+    drawing = part(pack, "nodes.drawing")
+    picture = drawing.montage(torch.ones(1, 100, 60, 3))
+    short = drawing.with_sentence(picture, "1 face(s)")
+    long = drawing.with_sentence(picture, "word " * 40, warns=True)
+    assert short.shape[1] == long.shape[1] == 512
+    assert 100 < short.shape[0] < long.shape[0]
+    assert (short[:100, 226:286] == 255).all()  # the picture, in the middle
+    assert len({tuple(colour) for colour in long[100:].reshape(-1, 3)}) > 10
+    alone = drawing.with_sentence(drawing.no_picture(), "1 face(s)")
+    assert alone.shape == (short.shape[0] - 100, 512, 3)
+
+
 # Memory figures -----------------------------------------------------------------------------------
 
 
