@@ -117,7 +117,7 @@ def plot(points: list[Point], path: Path) -> None:
     except ImportError as error:
         raise MissingDependencyError(
             f"--plot needs matplotlib, found: {error}; "
-            "try: pip install 'comfyui-gpen-portrait[benchmark]'"
+            "try: pip install 'gpen-portrait[benchmark]'"
         ) from error
     sweeps = list(dict.fromkeys(point.sweep for point in points))
     figure = Figure(figsize=(4 * len(sweeps), 3.2), layout="constrained")

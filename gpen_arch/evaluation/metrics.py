@@ -61,7 +61,7 @@ def _require(package: str) -> Any:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"Evaluation needs the package {package}, which is not installed: pip install "
-            f"'comfyui-gpen-portrait[train]' or {package}. (Missing: {error.name}.)"
+            f"'gpen-portrait[train]' or {package}. (Missing: {error.name}.)"
         ) from error
 
 
