@@ -48,7 +48,11 @@ def read_texts(language: str) -> dict[str, Any]:
 def inputs_of(info: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """A node's inputs in the order of its schema: the type under "type", optional ones marked."""
     return {
-        key: {**(spec[1] if len(spec) > 1 else {}), "type": spec[0], "optional": group != "required"}
+        key: {
+            **(spec[1] if len(spec) > 1 else {}),
+            "type": spec[0],
+            "optional": group != "required",
+        }
         for group in ("required", "optional")
         for key, spec in info["input"].get(group, {}).items()
     }
@@ -88,9 +92,7 @@ def with_tables(page: str, info: dict[str, Any], texts: dict[str, Any], language
     ]
     if rows:
         page = _filled(page, "inputs", words["inputs"], rows)
-    outputs = [
-        (f"`{text['name']}`", _cell(text["tooltip"])) for text in texts["outputs"].values()
-    ]
+    outputs = [(f"`{text['name']}`", _cell(text["tooltip"])) for text in texts["outputs"].values()]
     return _filled(page, "outputs", words["outputs"], outputs)
 
 
