@@ -44,12 +44,12 @@ GRAPHS = {
 
 
 def write_texts(infos: dict[str, Any]) -> None:
-    """The English texts, and the tables of every page."""
+    """The English texts, and the tables of every page whose language has all texts."""
     text = json.dumps(english_texts(infos), ensure_ascii=False, indent=2)
     (LOCALES / "en/nodeDefs.json").write_text(text + "\n", encoding="utf-8")
-    for language in WORDS:
+    for language in WORDS.keys() - {line.partition(":")[0] for line in lacking()}:
         texts = read_texts(language)
-        for node in texts.keys() & infos.keys():
+        for node in texts:
             path = page_path(node, language)
             page = path.read_text(encoding="utf-8")
             path.write_text(with_tables(page, infos[node], texts[node], language), encoding="utf-8")
