@@ -31,7 +31,7 @@ OPENCV = "opencv-python"
 
 
 def for_comfyui() -> list[Requirement]:
-    """What ComfyUI's users install, in the order of the file: its Manager takes a line at a time."""
+    """What ComfyUI's users install, in the file's order: its Manager takes a line at a time."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
