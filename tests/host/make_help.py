@@ -35,12 +35,32 @@ from .server import Graph, Server
 PICTURES = DOCS / "pictures"
 WIDTH = 900  # pixels, of a picture on a help page
 SAMPLES = ("walker_1917", "astronaut", "van_duzer_1905", "revels_1870", "solvay_1927")
+ONE, FIVE, CHOSEN = "portrait_all_in_one", "portrait_five_blocks", "choose_faces_in_a_group"
 GRAPHS = {
-    "graph_one_block": "portrait_all_in_one",
-    "graph_five_blocks": "portrait_five_blocks",
-    "graph_select": "choose_faces_in_a_group",
+    "one_block": (ONE, "SamplePortrait", "PortraitEnhance", "SaveImage"),
+    "load_model": (FIVE, "LoadModel", "RestoreFaces"),
+    "load_detector": (FIVE, "LoadFaceDetector", "DetectFaces"),
+    "detect": (FIVE, "SamplePortrait", "DetectFaces", "RestoreFaces"),
+    "select": (CHOSEN, "DetectFaces", "SelectFaces", "RestoreFaces"),
+    "restore": (FIVE, "DetectFaces", "RestoreFaces", "PasteBack"),
+    "upscale": (FIVE, "SamplePortrait", "BackgroundUpscale", "PasteBack"),
+    "paste": (FIVE, "RestoreFaces", "BackgroundUpscale", "PasteBack"),
 }
-"""The examples that the pages show."""
+"""Pictures of graphs: the example, and the nodes of it that the picture shows."""
+KEEP = """kept => {
+  const graph = app.graph, canvas = app.canvas.canvas
+  for (const group of [...graph._groups]) graph.remove(group)
+  for (const node of [...graph._nodes])
+    if (!kept.includes(node.type.replace('GPEN_', ''))) graph.remove(node)
+  let left = 0
+  for (const name of kept) {
+    const node = graph._nodes.find(each => each.type.replace('GPEN_', '') === name)
+    node.pos = [left, 0]
+    left += node.size[0] + 50 }
+  for (const each of document.querySelectorAll('body *'))
+    if (!each.contains(canvas)) each.style.visibility = 'hidden' }"""
+"""JavaScript: leaves some nodes on the canvas, side by side, and nothing of the page around it."""
+LETTERS = {"LiteGraph.Canvas.MinFontSizeForLOD": 0}  # also where the page finds them too small
 
 
 def write_texts(infos: dict[str, Any]) -> None:
@@ -177,19 +197,19 @@ def _save(name: str, picture: Image.Image) -> None:
 
 
 def write_graphs(server: Server, host_dir: Path) -> None:
-    """The examples on the page, after a run."""
+    """Parts of the examples on the page, after a run."""
     with TemporaryDirectory() as folder:
-        for name, example in GRAPHS.items():
-            shot = Path(folder) / f"{name}.png"
-            opened = str(ROOT / "example_workflows" / f"{example}.json")
-            use_page(
-                server.url,
-                host_dir,
-                [{"open": opened}, {"run": 300}, {"graph_shot": str(shot)}],
-            )
-            picture = Image.open(shot).convert("RGB")
-            picture.thumbnail((1400, 1400), Image.Resampling.LANCZOS)
-            picture.save(PICTURES / f"{name}.jpg", quality=80)
+        shot = Path(folder) / "graph.png"
+        for name, (example, *kept) in GRAPHS.items():
+            server.forget()  # what is known from the run before has no preview
+            steps = [
+                {"open": str(ROOT / "example_workflows" / f"{example}.json")},
+                {"run": 300},
+                {"evaluate": f"() => ({KEEP})({json.dumps(kept)})"},
+                {"graph_shot": str(shot)},
+            ]
+            use_page(server.url, host_dir, steps, LETTERS)
+            _save(f"graph_{name}", Image.open(shot))
 
 
 def main(host_dir: str, what: str = "all") -> None:
