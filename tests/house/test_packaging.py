@@ -63,7 +63,7 @@ def test_the_two_lists_of_requirements_agree(python: str) -> None:
     """ComfyUI's may set an upper bound besides, for the sake of what else is installed there."""
     shared = on_python(python)
     own = {each.name: each for each in map(Requirement, PROJECT["dependencies"])}
-    assert len(own) >= 9
+    assert len(own) >= 8
     assert own.keys() >= FROM_THE_HOST
     assert shared.keys() == own.keys() - FROM_THE_HOST
     for name, requirement in shared.items():
@@ -84,10 +84,29 @@ def test_an_opencv_for_numpy_2_stays_where_there_is_no_numpy_1() -> None:
     assert "5.0.0.93" in allowed
 
 
-def test_facexlib_finds_the_bound_opencv_already_there() -> None:
-    """It asks for opencv-python of any version, and pip would take the newest."""
-    order = [each.name for each in for_comfyui()]
-    assert max(i for i, name in enumerate(order) if name == OPENCV) < order.index("facexlib")
+def test_restoring_brings_nothing_that_holds_numpy_back() -> None:
+    """facexlib brings numba, which lags behind numpy, and an opencv-python of any version."""
+    restoring = {Requirement(line).name for line in PROJECT["dependencies"]}
+    training = {Requirement(line).name for line in PROJECT["optional-dependencies"]["train"]}
+    assert "facexlib" not in restoring | {each.name for each in for_comfyui()}
+    assert "facexlib" in training
+
+
+def test_restoring_imports_nothing_of_training() -> None:
+    """Neither a node nor the pipeline needs what only the extras bring, when somebody runs it."""
+    extras = {
+        Requirement(line).name.replace("-", "_")
+        for extra in ("train", "benchmark")
+        for line in PROJECT["optional-dependencies"][extra]
+    } - {"tomli"}
+    rooms = ["nodes", "gpen_arch/faces", "gpen_arch/portrait", "gpen_arch/inference"]
+    rooms += ["gpen_arch/loading", "gpen_arch/images", "gpen_arch/weights", "gpen_arch/device"]
+    paths = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
+    networks = ROOT / "gpen_arch/networks"
+    paths += [networks / f"{name}.py" for name in ("gpen", "rrdbnet", "retinaface")]
+    assert len(paths) > 40
+    for path in paths:
+        assert not third_party_modules(path) & extras, path
 
 
 def test_one_opencv_is_named_and_none_of_what_comfyui_brings() -> None:
@@ -147,6 +166,18 @@ def test_publishing_needs_the_address_of_the_repository() -> None:
     (pattern,) = re.findall(r"grep -qE '(.*)' pyproject.toml", workflow)
     assert re.search(pattern, 'Repository = "https://git.invalid/x"', flags=re.MULTILINE)
     assert not re.search(pattern, "[project.urls] Repository, the address", flags=re.MULTILINE)
+
+
+def test_no_text_goes_by_an_old_name() -> None:
+    """Commands, messages and saved graphs; the change itself is told in the changelog."""
+    paths = [
+        p for room in ("gpen_arch", "nodes", "docs", "tests") for p in (ROOT / room).rglob("*")
+    ]
+    paths += [*(ROOT / "example_workflows").iterdir(), *ROOT.glob("*.*"), *ROOT.glob("subgraphs/*")]
+    texts = [path for path in paths if path.suffix in (".py", ".md", ".json", ".toml", ".cff")]
+    assert len(texts) > 100
+    for path in texts:
+        assert "comfyui-gpen-" + "portrait" not in path.read_text(encoding="utf-8"), path
 
 
 # What is imported, and the version ----------------------------------------------------------------
