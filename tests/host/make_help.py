@@ -60,7 +60,8 @@ KEEP = """kept => {
   for (const each of document.querySelectorAll('body *'))
     if (!each.contains(canvas)) each.style.visibility = 'hidden' }"""
 """JavaScript: leaves some nodes on the canvas, side by side, and nothing of the page around it."""
-LETTERS = {"LiteGraph.Canvas.MinFontSizeForLOD": 0}  # also where the page finds them too small
+PAGE = ROOT / "docs/pictures/page_after_run.jpg"
+"""What the README shows of ComfyUI: an example after a run."""
 
 
 def write_texts(infos: dict[str, Any]) -> None:
@@ -142,17 +143,17 @@ class Studio:
         """Every strip of the pages."""
         PICTURES.mkdir(exist_ok=True)
         samples = [Image.open(ROOT / "examples" / f"{name}.jpg") for name in SAMPLES]
-        _save("sample_portrait", _row(samples))
+        _save(PICTURES / "sample_portrait.jpg", _row(samples))
         graph = self.blocks("solvay_1927")
         ((numbered,), aligned, restored) = self.run(
             graph, ("detect", 2), ("restore", 2), ("restore", 1)
         )
-        _save("detect_faces", numbered)
-        _save("restore_faces", _column([_row(aligned[:6]), _row(restored[:6])]))
+        _save(PICTURES / "detect_faces.jpg", numbered)
+        _save(PICTURES / "restore_faces.jpg", _column([_row(aligned[:6]), _row(restored[:6])]))
         (enlarged,) = self.run(self.blocks("astronaut"), ("upscale", 0))
         part = (440, 80, 1040, 680)
         small = samples[1].crop(tuple(side // 2 for side in part)).resize((600, 600), 0)
-        _save("background_upscale", _row([small, enlarged[0].crop(part)]))
+        _save(PICTURES / "background_upscale.jpg", _row([small, enlarged[0].crop(part)]))
         self._write_portraits()
 
     def _write_portraits(self) -> None:
@@ -160,12 +161,14 @@ class Studio:
             self.run(self.blocks("van_duzer_1905", feather=feather), ("paste", 0))[0][0]
             for feather in (0.0, 0.2, 0.5)
         ]
-        _save("paste_back", _row([each.crop((60, 60, 300, 360)) for each in feathers]))
+        _save(
+            PICTURES / "paste_back.jpg", _row([each.crop((60, 60, 300, 360)) for each in feathers])
+        )
         picture = self.node("GPEN_SamplePortrait", picture="van_duzer_1905.jpg")
         enhance = self.node("GPEN_PortraitEnhance", image=["picture", 0])
         (result,) = self.run({"picture": picture, "enhance": enhance}, ("enhance", 0))
         before = Image.open(ROOT / "examples/van_duzer_1905.jpg").resize(result[0].size)
-        _save("portrait_enhance", _row([before, result[0]]))
+        _save(PICTURES / "portrait_enhance.jpg", _row([before, result[0]]))
 
 
 def _image(pixels: Tensor) -> Image.Image:
@@ -190,10 +193,10 @@ def _column(pictures: list[Image.Image], gap: int = 6) -> Image.Image:
     )
 
 
-def _save(name: str, picture: Image.Image) -> None:
+def _save(path: Path, picture: Image.Image, width: int = WIDTH) -> None:
     picture = picture.convert("RGB")
-    picture.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
-    picture.save(PICTURES / f"{name}.jpg", quality=85)
+    picture.thumbnail((width, width), Image.Resampling.LANCZOS)
+    picture.save(path, quality=85)
 
 
 def write_graphs(server: Server, host_dir: Path) -> None:
@@ -208,8 +211,12 @@ def write_graphs(server: Server, host_dir: Path) -> None:
                 {"evaluate": f"() => ({KEEP})({json.dumps(kept)})"},
                 {"graph_shot": str(shot)},
             ]
-            use_page(server.url, host_dir, steps, LETTERS)
-            _save(f"graph_{name}", Image.open(shot))
+            use_page(server.url, host_dir, steps)
+            _save(PICTURES / f"graph_{name}.jpg", Image.open(shot))
+        server.forget()
+        path = str(ROOT / "example_workflows" / f"{CHOSEN}.json")
+        use_page(server.url, host_dir, [{"open": path}, {"run": 300}, {"screenshot": str(shot)}])
+        _save(PAGE, Image.open(shot), width=1680)
 
 
 def main(host_dir: str, what: str = "all") -> None:
