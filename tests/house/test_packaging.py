@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -113,6 +114,16 @@ def test_one_opencv_is_named_and_none_of_what_comfyui_brings() -> None:
     names = {each.name for each in for_comfyui()}
     assert {name for name in names if name.startswith("opencv")} == {OPENCV}
     assert not names & {"torch", "torchvision", "torchaudio", "numpy"}
+
+
+def test_the_advice_for_another_opencv_names_everything_else() -> None:
+    text = (ROOT / "docs/comfyui.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^pip install (.*)$", text, flags=re.MULTILINE)
+    advised = {Requirement(each).name: Requirement(each) for each in shlex.split(command)}
+    others = {each.name: each for each in for_comfyui() if each.name != OPENCV}
+    assert advised.keys() == others.keys()
+    for name, requirement in advised.items():
+        assert set(oldest(requirement)) <= set(oldest(others[name])), name
 
 
 # The registry -------------------------------------------------------------------------------------
