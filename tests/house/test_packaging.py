@@ -26,7 +26,7 @@ PROJECT, COMFY = PYPROJECT["project"], PYPROJECT["tool"]["comfy"]
 # ComfyUI brings these itself, so its users' requirements do not name them.
 FROM_THE_HOST = {"torch", "numpy"}
 HOST_MODULES = {"comfy", "comfy_api", "comfy_execution", "folder_paths"}
-DISTRIBUTIONS = {"cv2": "opencv-python", "PIL": "pillow"}
+DISTRIBUTIONS = {"cv2": "opencv-python", "PIL": "pillow", "torch_fidelity": "torch-fidelity"}
 # Four distributions bring the same module cv2, and overwrite each other's files.
 OPENCV = "opencv-python"
 
