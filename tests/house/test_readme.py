@@ -83,7 +83,11 @@ def test_every_public_name_is_documented(name: str) -> None:
     thing = getattr(gpen_arch, name)
     text = inspect.getdoc(thing)
     assert text, "no docstring"
-    parameters = {} if is_error(thing) else dict(inspect.signature(thing).parameters)
+    parameters = {
+        key: each
+        for key, each in ({} if is_error(thing) else inspect.signature(thing).parameters).items()
+        if not key.startswith("_")
+    }
     if any(each.annotation in ("Tensor", "Tensor | None") for each in parameters.values()):
         assert re.search(r"\([A-Z]\w*, [^)]+\)", text), "tensors without a shape"
     # Progress callbacks are described once, in gpen_arch.progress.
