@@ -97,8 +97,10 @@ def with_tables(page: str, info: dict[str, Any], texts: dict[str, Any], language
 
 
 def _name(name: str, key: str) -> str:
-    """As the page writes it on the node; in another language with the name that a graph has."""
-    return f"`{name}`" if name.replace(" ", "_").isascii() else f"{name} `{key}`"
+    """As the page writes it on the node, and the name that a saved graph has where it differs."""
+    if name.replace(" ", "_") == key:
+        return f"`{name}`"
+    return f"`{name}` (`{key}`)" if name.isascii() else f"{name} `{key}`"
 
 
 def _text(texts: dict[str, Any], key: str) -> str:
