@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .config import OptimiserOptions, TrainingConfig
+from .config import TrainingConfig
+from .options import OptimiserOptions
 
 RATES = ("encoder_lr", "decoder_lr", "discriminator_lr")
 

@@ -26,7 +26,7 @@ HARMLESS = frozenset(
 SHARING = frozenset({"config.data.batch_size", "config.optimiser.accumulate", "processes"})
 """How a step's faces are shared out; it may differ where the same faces meet in every loss."""
 
-FIXED = ("config.model.", "config.run.seed", "format")
+FIXED = ("config.stage", "config.model.", "config.run.seed", "format")
 """What makes it another run."""
 
 
@@ -69,7 +69,7 @@ def refused(
     """Return the changes that the run's folder does not go on with.
 
     Args:
-        before, now: descriptions of a run (see ``session.describe``).
+        before, now: descriptions of a run (see ``stages.session.describe``).
         allowed: options that the user lists as changed, such as ``optimiser.encoder_lr``.
     """
     same_shares = _shares(before) == _shares(now)

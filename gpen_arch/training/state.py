@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ..errors import TrainingError, first_line
 from ..networks.discriminator import Discriminator
-from ..networks.gpen import GPEN
-from .config import ModelOptions, OptimiserOptions, TrainingConfig
+from .config import TrainingConfig
+from .options import OptimiserOptions
 from .speed import arrange
-from .starts import start_discriminator, start_generator
+from .stage import Group, Stage
 
 FORMAT = 1
 
@@ -31,8 +31,8 @@ class TrainingState:
         best: the best validation score so far (higher is better), and its step.
     """
 
-    generator: GPEN
-    average: GPEN
+    generator: nn.Module
+    average: nn.Module
     discriminator: Discriminator | None
     generator_optimiser: torch.optim.Adam
     discriminator_optimiser: torch.optim.Adam | None
@@ -90,21 +90,17 @@ def _load_moments(optimiser: torch.optim.Optimizer, saved: dict[str, Any]) -> No
     optimiser.load_state_dict({**saved, "param_groups": groups})
 
 
-def begin(config: TrainingConfig, device: torch.device) -> TrainingState:
-    """The state at step 0: from scratch, a checkpoint or a prior, as the configuration says.
+def begin(stage: Stage, device: torch.device) -> TrainingState:
+    """The state at step 0: from scratch or from files, as the stage's configuration says.
 
     Equal in every process, since all chance comes from the seed.
     """
+    config = stage.config
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
-        generator = start_generator(config.model)
-        discriminator = (
-            start_discriminator(config.model) if config.loss.needs_discriminator else None
-        )
-    average = GPEN(generator.config)
-    average.load_state_dict(generator.state_dict())
+        networks = stage.networks()
+    generator, average, discriminator = networks.generator, networks.average, networks.discriminator
     average.eval().requires_grad_(False)
-    _freeze(generator, config.model)
     for network in filter(None, (generator, average, discriminator)):
         network.to(device)
         arrange(network, config.device.channels_last)
@@ -112,44 +108,20 @@ def begin(config: TrainingConfig, device: torch.device) -> TrainingState:
         generator=generator,
         average=average,
         discriminator=discriminator,
-        generator_optimiser=_generator_optimiser(generator, config),
+        generator_optimiser=_generator_optimiser(stage, generator),
         discriminator_optimiser=_discriminator_optimiser(discriminator, config),
         path_mean=torch.zeros((), device=device),
     )
 
 
-def parts(generator: GPEN) -> dict[str, list[nn.Parameter]]:
-    """A generator's parameters by part: encoder, mapping, decoder."""
-    groups: dict[str, list[nn.Parameter]] = {"encoder": [], "mapping": [], "decoder": []}
-    for name, parameter in generator.named_parameters():
-        if name.startswith("generator.style."):
-            groups["mapping"].append(parameter)
-        elif name.startswith("generator."):
-            groups["decoder"].append(parameter)
-        else:
-            groups["encoder"].append(parameter)
-    return groups
-
-
-def _freeze(generator: GPEN, model: ModelOptions) -> None:
-    groups = parts(generator)
-    for part in model.freeze:
-        for parameter in groups[part]:
-            parameter.requires_grad_(False)
-
-
-def _generator_optimiser(generator: GPEN, config: TrainingConfig) -> torch.optim.Adam:
-    lazy = config.loss.path_every if config.loss.path_weight > 0 else 0
-    rates = {
-        "encoder": config.optimiser.encoder_lr,
-        "mapping": config.optimiser.decoder_lr,
-        "decoder": config.optimiser.decoder_lr,
-    }
+def _generator_optimiser(stage: Stage, generator: nn.Module) -> torch.optim.Adam:
+    loss = stage.config.loss
+    lazy = loss.path_every if loss.path_weight > 0 else 0
     groups = [
-        (rates[part], [parameter for parameter in parameters if parameter.requires_grad])
-        for part, parameters in parts(generator).items()
+        (rate, [parameter for parameter in parameters if parameter.requires_grad])
+        for rate, parameters in stage.groups(generator)
     ]
-    return _adam([group for group in groups if group[1]], config.optimiser, lazy)
+    return _adam([group for group in groups if group[1]], stage.config.optimiser, lazy)
 
 
 def _discriminator_optimiser(
@@ -162,9 +134,7 @@ def _discriminator_optimiser(
     return _adam([(rate, discriminator.parameters())], config.optimiser, lazy)
 
 
-def _adam(
-    groups: list[tuple[float, Iterable[nn.Parameter]]], options: OptimiserOptions, lazy: int
-) -> torch.optim.Adam:
+def _adam(groups: Sequence[Group], options: OptimiserOptions, lazy: int) -> torch.optim.Adam:
     """Adam, its rate and memory corrected for a penalty every ``lazy`` steps (StyleGAN2, app. B).
 
     A penalty has an optimiser step of its own, so each counts for a little less.

@@ -15,28 +15,23 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ..data.dataset import FaceDataset
-from ..data.sampler import PlacedFaces, Share, StepSampler
+from ..data.sampler import PlacedExamples, Share, StepSampler
 from ..device.memory import is_out_of_memory
 from ..errors import InsufficientMemoryError, TrainingError, first_line
 from ..progress import ProgressCallback, ignore_progress
 from . import remedies
 from .accelerator import Accelerator
 from .checkpoints import export_weights, read_checkpoint, step_of
-from .config import TrainingConfig
 from .ema import decay_at, update_average
 from .resuming import JUDGED
 from .run_folder import RunFolder
 from .schedule import rate_factor, set_rates
-from .speed import limit_spawned_worker, single_threaded_opencv, to_device
+from .speed import limit_spawned_worker, single_threaded_opencv
+from .stage import Batch, Examples, Stage, Watcher
 from .state import TrainingState, begin
-from .updates import NonFiniteError, Pair, PictureLoss, Scalars, Updates
-from .validation import Validator
+from .updates import NonFiniteError, Scalars, Updates
 
 logger = logging.getLogger(__name__)
-
-LAST_WEIGHTS, BEST_WEIGHTS = "gpen-last.safetensors", "gpen-best.safetensors"
-LAST_DISCRIMINATOR = "gpen-last-D.safetensors"
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,8 @@ class TrainingResult:
     Attributes:
         step: steps done.
         finished: False when it was asked to stop before.
-        score, best_step: the best validation score (``run.best``; LPIPS negated), and where it was.
+        score, best_step: the best validation score (``run.best``; LPIPS negated), and where it was;
+            minus infinity and 0 where the stage has no figure of its own.
         weights: the averaged weights at the end.
     """
 
@@ -61,12 +57,11 @@ class Trainer:
     """One run in one folder; a folder with checkpoints is resumed.
 
     Args:
-        config: what decides the weights.
+        stage: what is trained.
         folder: the run's.
-        train, val: the pictures (``val`` with a recipe without augmentation).
+        train: the pictures to train on.
+        watcher: what looks at the averaged weights.
         accelerator: device, precision and processes.
-        extra: further picture losses by name, with weights.
-        lpips: the network that measures LPIPS in validation; ``run.best`` may need it.
         scalars: called with (step, values) beside the JSONL file; for TensorBoard.
 
     Raises:
@@ -75,21 +70,19 @@ class Trainer:
 
     def __init__(
         self,
-        config: TrainingConfig,
+        stage: Stage,
         folder: RunFolder,
-        train: FaceDataset,
-        val: FaceDataset,
+        train: Examples,
+        watcher: Watcher,
         accelerator: Accelerator,
-        extra: dict[str, tuple[float, PictureLoss]] | None = None,
         scalars: Callable[[int, dict[str, float]], None] | None = None,
-        lpips: nn.Module | None = None,
     ) -> None:
-        self.config, self.folder, self.train, self.accelerator = config, folder, train, accelerator
-        self.state: TrainingState = begin(config, accelerator.device)
+        self.stage, self.config = stage, stage.config
+        self.folder, self.train, self.accelerator = folder, train, accelerator
+        self.state: TrainingState = begin(stage, accelerator.device)
         self._resume()
-        self.updates = Updates(config, self.state, accelerator, extra)
-        share = accelerator.process_index, accelerator.num_processes
-        self.validator = Validator(val, config.data.val_count, lpips, share)
+        self.updates = Updates(stage, self.state, accelerator)
+        self.watcher = watcher
         self._scalars = scalars
 
     def run(
@@ -109,7 +102,7 @@ class Trainer:
             raise self._explained(error) from error
         self._finish()
         best, best_step = self.state.best
-        weights = self.folder.weights / LAST_WEIGHTS
+        weights = self._exported("last")
         finished = self.state.step >= self.config.run.steps
         return TrainingResult(self.state.step, finished, best, best_step, weights)
 
@@ -134,16 +127,16 @@ class Trainer:
             self.folder.rewind(self.state.step)
         self.accelerator.wait_for_everyone()
 
-    def _step(self, batches: Iterator[Pair]) -> Scalars:
+    def _step(self, batches: Iterator[Batch]) -> Scalars:
         options, state = self.config.optimiser, self.state
         factor = rate_factor(state.step, self.config.run.steps, options)
         set_rates(state.generator_optimiser, factor)
         set_rates(state.discriminator_optimiser, factor)
-        pairs = list(islice(batches, options.accumulate))
+        micro_batches = list(islice(batches, options.accumulate))
         try:
-            scalars = self.updates.step(pairs)
+            scalars = self.updates.step(micro_batches)
         except NonFiniteError as error:
-            raise TrainingError(self._non_finite(pairs, error)) from error
+            raise TrainingError(self._non_finite(micro_batches, error)) from error
         update_average(state.average, state.generator, decay_at(state.step, options.ema_decay))
         state.step += 1
         scalars["rate"] = torch.tensor(factor)
@@ -167,8 +160,8 @@ class Trainer:
             )
         return error
 
-    def _non_finite(self, pairs: list[Pair], error: NonFiniteError) -> str:
-        names = ", ".join(name for pair in pairs for name in pair.names)
+    def _non_finite(self, batches: list[Batch], error: NonFiniteError) -> str:
+        names = ", ".join(name for batch in batches for name in batch.names)
         return (
             f"expected finite losses and gradients, found NaN or infinity at step "
             f"{self.state.step + 1} ({error}). The batch: {names}. {self._last_good()}; "
@@ -208,20 +201,21 @@ class Trainer:
         logger.info("step %d: %s", self.state.step, text)
 
     def _validate(self) -> None:
-        """Each process judges its share of the faces; the main one keeps the best weights."""
+        """All processes judge together; the main one keeps the best weights."""
         state, device = self.state, self.accelerator.device
-        result = self.validator(state.average, device, self.accelerator.sum)
-        score = result.score(self.config.run.best)
-        better = score > state.best[0]
-        if better:
+        verdict = self.watcher(state.average, device, self.accelerator.sum)
+        score = None if verdict is None else verdict.score(self.config.run.best)
+        better = score is not None and score > state.best[0]
+        if score is not None and better:
             state.best = (score, state.step)
         if self.accelerator.is_main_process:
-            self._log(result.scalars(), 0.0)
-            grid = self.validator.grid(state.average, device, self.config.run.samples)
+            if verdict is not None:
+                self._log(verdict.scalars(), 0.0)
+            grid = self.watcher.grid(state.average, device, self.config.run.samples)
             self.folder.save_grid(grid, state.step)
             if better:
                 self.folder.checkpoints.save_best(self._saved())
-                self._export(BEST_WEIGHTS, state.average)
+                self._export("best", state.average)
         self.accelerator.wait_for_everyone()
 
     def _saved(self) -> dict[str, Any]:
@@ -234,13 +228,16 @@ class Trainer:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             self.folder.checkpoints.save(self._saved(), self.state.step)
-            self._export(LAST_WEIGHTS, self.state.average)
+            self._export("last", self.state.average)
             if self.state.discriminator is not None:
-                self._export(LAST_DISCRIMINATOR, self.state.discriminator)
+                self._export("last-D", self.state.discriminator)
         self.accelerator.wait_for_everyone()
 
-    def _export(self, name: str, network: nn.Module) -> None:
-        export_weights(self.folder.weights / name, network.state_dict(), torch.float32)
+    def _exported(self, which: str) -> Path:
+        return self.folder.weights / f"{self.stage.label}-{which}.safetensors"
+
+    def _export(self, which: str, network: nn.Module) -> None:
+        export_weights(self._exported(which), network.state_dict(), torch.float32)
 
     def _finish(self) -> None:
         """Save what a stop would lose."""
@@ -256,26 +253,21 @@ class Trainer:
             self.accelerator.num_processes,
         )
 
-    def _batches(self) -> Iterator[Pair]:
+    def _batches(self) -> Iterator[Batch]:
         """Micro-batches from the state's step on, without end."""
         workers, run = self.config.data.workers, self.config.run
         sampler = StepSampler(len(self.train), self._share(), run.seed, self.state.step)
         loader = DataLoader(
-            PlacedFaces(self.train),
+            PlacedExamples(self.train),
             batch_sampler=sampler,
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             pin_memory=self.accelerator.device.type == "cuda",
             worker_init_fn=_start_worker,
         )
-        device, channels_last = self.accelerator.device, self.config.device.channels_last
         with single_threaded_opencv():
-            for batch in loader:
-                yield Pair(
-                    degraded=to_device(batch["lq"], device, channels_last),
-                    truth=to_device(batch["hq"], device, channels_last),
-                    names=tuple(batch["name"]),
-                )
+            for examples in loader:
+                yield self.stage.batch(examples, self.accelerator.device)
 
 
 def _start_worker(worker: int) -> None:

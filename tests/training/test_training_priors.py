@@ -15,7 +15,7 @@ from gpen_arch.networks.layers import (
     ModulatedConv2d,
     PixelNorm,
 )
-from gpen_arch.training.priors import load_prior
+from gpen_arch.stages.priors import load_prior
 
 CONFIG = GPENConfig(img_resolution=16, style_dim=8, n_mlp=2, channel_multiplier=1, narrow=1 / 64)
 

@@ -14,7 +14,8 @@ from ..loading import load_discriminator, load_gpen, read_pickle
 from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN, FeatureInjection
 from ..settings import is_table
-from .config import ModelOptions, TrainingConfig
+from ..training.config import TrainingConfig
+from ..training.options import ModelOptions
 from .priors import load_prior
 
 DISCRIMINATOR = "d"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from ..evaluation.identity import load_arcface
 from ..evaluation.perceptual import load_lpips
 from ..faces import identity_crop
-from .config import TrainingConfig
-from .speed import arrange, compiled
-from .updates import PictureLoss
+from ..training.config import TrainingConfig
+from ..training.speed import arrange, compiled
+from ..training.stage import Pretrained
 
-Networks = dict[str, Path]
-"""Paths of pretrained networks: ``arcface``, ``alex``, ``vgg``; the rest is looked for."""
+PictureLoss = Callable[[Tensor, Tensor, np.random.Generator], Tensor]
+"""(restored, truth), both (B, 3, S, S) in -1..1, and the step's chance, to a scalar."""
 
 
 class IdentityLoss(nn.Module):
@@ -57,11 +57,13 @@ class PerceptualLoss(nn.Module):
         return self.network(restored[some, :, rows, columns], truth[some, :, rows, columns]).mean()
 
 
+def load_known_lpips(backbone: Literal["alex", "vgg"], known: Pretrained) -> nn.Module:
+    """LPIPS by this backbone, of pictures in -1..1; see :func:`load_lpips`."""
+    return load_lpips(backbone, path=known.paths.get(backbone), folders=known.folders)
+
+
 def load_extra_losses(
-    config: TrainingConfig,
-    device: torch.device,
-    paths: Networks | None = None,
-    folders: tuple[Path, ...] = (),
+    config: TrainingConfig, device: torch.device, known: Pretrained
 ) -> dict[str, tuple[float, PictureLoss]]:
     """The losses that the configuration gives a weight, with their networks on ``device``.
 
@@ -69,13 +71,13 @@ def load_extra_losses(
         WeightsNotFoundError: says where a network was looked for and how to get it.
     """
     options = config.loss
-    known, found = paths or {}, dict[str, tuple[float, PictureLoss]]()
+    found = dict[str, tuple[float, PictureLoss]]()
     if options.identity_weight:
-        network = load_arcface(known.get("arcface"), folders)
+        network = load_arcface(known.paths.get("arcface"), known.folders)
         found["identity"] = (options.identity_weight, IdentityLoss(network).to(device))
     if options.perceptual_weight:
         backbone: Literal["alex", "vgg"] = options.perceptual
-        network = load_lpips(backbone, path=known.get(backbone), folders=folders).to(device)
+        network = load_known_lpips(backbone, known).to(device)
         arrange(network, config.device.channels_last)
         judge = compiled(network) if config.device.compile else network
         loss = PerceptualLoss(judge, options.perceptual_crop, options.perceptual_shrink)
