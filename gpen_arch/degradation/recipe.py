@@ -144,6 +144,7 @@ class Stream(IntEnum):
     FAKE_FOR_DISCRIMINATOR = 8
     FAKE_FOR_GENERATOR = 9
     FAKE_FOR_PATH = 10
+    SAMPLES = 11
 
 
 def generator_for(

@@ -6,13 +6,12 @@ from ..data.dataset import Augmentation, FaceDataset
 from ..data.framing import Framing
 from ..data.leakage import shared_pictures
 from ..data.picture_index import Look, PictureIndex, load_index, look_at
-from ..data.sources import FaceSource, open_source
-from ..degradation.recipe import Stream
+from ..data.sources import FaceSource, open_source, without_partners
+from ..degradation.recipe import Recipe, Stream
 from ..degradation.recipes import load_recipe
 from ..errors import DatasetError, InvalidOptionError
 from ..progress import ProgressCallback, ignore_progress
 from ..training.accelerator import Accelerator
-from ..training.options import DataOptions
 from ..training.stage import TrainingRequest
 
 INDEX_FILES = ("pictures-train.npz", "pictures-val.npz")
@@ -38,36 +37,60 @@ def open_pairs(
         raise InvalidOptionError(
             "expected other faces to watch the progress by, found none. Give them by --val"
         )
-    recipe, size, data = load_recipe(config.data.recipe), config.model.size, config.data
-    sources = [open_source(spec) for spec in (request.train, request.val)]
-    looks = [
-        look_together(source, load_index(request.out / name), accelerator, on_progress)
-        for source, name in zip(sources, INDEX_FILES, strict=True)
-    ]
-    train = FaceDataset(
-        sources[0],
-        size,
-        recipe,
-        seed=config.run.seed,
-        stream=Stream.TRAINING,
-        augmentation=augmentation(data),
-        cache=data.cache,
-        looks=looks[0],
+    recipe = load_recipe(config.data.recipe)
+    source, val_source = open_source(request.train), open_source(request.val)
+    train = _open_training(request, source, recipe, accelerator, on_progress)
+    looks = look_together(
+        val_source, load_index(request.out / INDEX_FILES[1]), accelerator, on_progress
     )
-    plain = recipe.without_augmentation()
     val = FaceDataset(
-        sources[1], size, plain, seed=VALIDATION_SEED, cache=data.cache, looks=looks[1]
+        val_source,
+        config.model.size,
+        recipe.without_augmentation(),
+        seed=VALIDATION_SEED,
+        cache=config.data.cache,
+        looks=looks,
     )
     require_apart(train, val)
     return train, val
 
 
-def augmentation(data: DataOptions) -> Augmentation:
-    """What the options say of training faces."""
-    return Augmentation(
-        None if data.flip < 0 else data.flip,
-        data.jitter,
-        Framing(data.rotation, data.scale, data.shift),
+def open_good(
+    request: TrainingRequest,
+    recipe: Recipe,
+    accelerator: Accelerator,
+    on_progress: ProgressCallback = ignore_progress,
+) -> FaceDataset:
+    """The training faces, changed by ``recipe``; degraded partners that they may have are not used.
+
+    Raises:
+        DatasetError: nothing usable.
+    """
+    source = without_partners(open_source(request.train))
+    return _open_training(request, source, recipe, accelerator, on_progress)
+
+
+def _open_training(
+    request: TrainingRequest,
+    source: FaceSource,
+    recipe: Recipe,
+    accelerator: Accelerator,
+    on_progress: ProgressCallback,
+) -> FaceDataset:
+    data, index = request.config.data, load_index(request.out / INDEX_FILES[0])
+    return FaceDataset(
+        source,
+        request.config.model.size,
+        recipe,
+        seed=request.config.run.seed,
+        stream=Stream.TRAINING,
+        augmentation=Augmentation(
+            None if data.flip < 0 else data.flip,
+            data.jitter,
+            Framing(data.rotation, data.scale, data.shift),
+        ),
+        cache=data.cache,
+        looks=look_together(source, index, accelerator, on_progress),
     )
 
 

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from ..training.accelerator import Accelerator
 from ..training.config import TrainingConfig
 from ..training.stage import Pretrained, Stage
+from .prior import Prior
 from .restorer import Restorer
 
 STAGES: dict[str, Callable[[TrainingConfig, Accelerator, Pretrained], Stage]] = {
     "restorer": Restorer,
+    "prior": Prior,
 }
 
-PRESETS = {"restorer": "gpen-paper"}
+PRESETS = {"restorer": "gpen-paper", "prior": "stylegan2-prior"}
 """The configuration in ``gpen_arch/builtin`` that each stage trains by where none is named."""
 
 

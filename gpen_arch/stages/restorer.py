@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..data.dataset import FaceDataset
 from ..data.sampler import Examples
-from ..networks.gpen import GPEN
+from ..networks.gpen import GPEN, per_layer
 from ..progress import ProgressCallback
 from ..training.accelerator import Accelerator
 from ..training.config import TrainingConfig
@@ -107,7 +107,7 @@ class Restorer:
         latents = generator.map(features[0])
         if not latents.requires_grad:
             latents.requires_grad_(True)
-        return generator.generator(latents, features), latents
+        return generator.generator(latents, per_layer(features)), latents
 
     def picture_losses(self, fake: Tensor, batch: Batch, chance: np.random.Generator) -> Weighted:
         """Those that the configuration weighs."""

@@ -33,7 +33,7 @@ def start_generator(model: ModelOptions) -> GPEN:
         return _loaded_generator(model)
     generator = GPEN(model.generator)
     if model.prior:
-        load_prior(generator, model.prior)
+        load_prior(generator.generator, generator.config, model.prior)
     elif model.injection:
         for module in generator.modules():
             if isinstance(module, FeatureInjection):

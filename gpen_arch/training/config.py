@@ -14,6 +14,7 @@ from .options import (
     LossOptions,
     ModelOptions,
     OptimiserOptions,
+    PriorOptions,
     RunOptions,
 )
 from .stage_options import STAGE_OPTIONS, StageName
@@ -32,6 +33,7 @@ class TrainingConfig:
 
     stage: StageName = "restorer"
     model: ModelOptions = field(default_factory=ModelOptions)
+    prior: PriorOptions = field(default_factory=PriorOptions)
     data: DataOptions = field(default_factory=DataOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
@@ -56,14 +58,18 @@ class TrainingConfig:
 
     def _foreign(self) -> list[str]:
         """The options that were given a value, and that this stage does not take."""
-        takes, defaults = STAGE_OPTIONS[self.stage].takes, stage_defaults(self.stage)
+        defaults = stage_defaults(self.stage)
         return [
             f"{table}.{key} = {value!r}"
             for table, values in self.to_dict().items()
-            if table not in takes and is_table(values)
+            if is_table(values)
             for key, value in values.items()
-            if f"{table}.{key}" not in takes and value != defaults[table][key]
+            if not self.takes(table, key) and value != defaults[table][key]
         ]
+
+    def takes(self, table: str, key: str) -> bool:
+        """Return whether this option is one of the stage's."""
+        return bool({table, f"{table}.{key}"} & STAGE_OPTIONS[self.stage].takes)
 
     def to_dict(self) -> Tables:
         """Plain dicts, lists, numbers and strings."""
@@ -86,6 +92,7 @@ def stage_defaults(stage: str) -> Tables:
         name: to_plain(kind())
         for name, kind in (
             ("model", ModelOptions),
+            ("prior", PriorOptions),
             ("data", DataOptions),
             ("loss", LossOptions),
             ("optimiser", OptimiserOptions),

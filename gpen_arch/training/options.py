@@ -10,6 +10,7 @@ from ..networks.discriminator import DiscriminatorConfig
 from ..networks.gpen import GPENConfig
 from ..settings import (
     BelowOne,
+    Chance,
     Count,
     Natural,
     Positive,
@@ -44,7 +45,8 @@ class ModelOptions:
         stddev_group: pictures that share the discriminator's minibatch statistic, a process.
             GPEN's own takes the whole batch, which is the same up to 4; groups make processes equal
             one with a larger batch.
-        start: a GPEN checkpoint to go on from; of a trainer's, the averaged weights.
+        start: a GPEN checkpoint (of the stage prior: a prior's) to go on from; of a trainer's, the
+            averaged weights.
         start_discriminator: its discriminator.
         prior: a StyleGAN2 checkpoint whose synthesis network becomes the decoder.
         freeze: parts that do not learn.
@@ -81,6 +83,18 @@ class ModelOptions:
         return DiscriminatorConfig(
             self.size, self.channel_multiplier, self.narrow, self.stddev_group
         )
+
+
+@dataclass(frozen=True)
+class PriorOptions:
+    """What only the training of a prior has.
+
+    Attributes:
+        mixing: chance that a picture is drawn from two styles, the one up to a random layer and the
+            other from there on.
+    """
+
+    mixing: Chance = 0.9
 
 
 @dataclass(frozen=True)

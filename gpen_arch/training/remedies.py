@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .config import TrainingConfig
-from .options import OptimiserOptions
 
 RATES = ("encoder_lr", "decoder_lr", "discriminator_lr")
 
@@ -28,9 +27,11 @@ def fewer_workers(config: TrainingConfig) -> str:
     )
 
 
-def gentler(options: OptimiserOptions) -> str:
+def gentler(config: TrainingConfig) -> str:
     """Return how a run goes on that has become unstable: half the rates, clipped gradients."""
-    lower = " ".join(f"optimiser.{name}={getattr(options, name) / 2:g}" for name in RATES)
+    options = config.optimiser
+    rates = [name for name in RATES if config.takes("optimiser", name)]
+    lower = " ".join(f"optimiser.{name}={getattr(options, name) / 2:g}" for name in rates)
     clip = options.clip / 2 or 1.0
     return (
         "look at these files, and go on with lower rates or smaller gradients: the same command, "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-StageName = Literal["restorer"]
+from .options import DataOptions, ModelOptions, OptimiserOptions, RunOptions
+
+StageName = Literal["restorer", "prior"]
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,29 @@ class StageOptions:
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
 
+def _but(table: str, options: type, *left_out: str) -> set[str]:
+    """A table's options without these."""
+    return {f"{table}.{each.name}" for each in fields(options) if each.name not in left_out}
+
+
 STAGE_OPTIONS: dict[str, StageOptions] = {
     "restorer": StageOptions(
         takes=frozenset({"model", "data", "loss", "optimiser", "run", "device"}),
+    ),
+    "prior": StageOptions(
+        takes=frozenset(
+            {"prior", "device", "loss.augment"}
+            | {f"loss.{name}" for name in ("r1_gamma", "r1_every")}
+            | {f"loss.path_{name}" for name in ("weight", "every", "shrink")}
+            | _but("model", ModelOptions, "injection", "prior", "freeze")
+            | _but("data", DataOptions, "recipe", "val_count")
+            | _but("optimiser", OptimiserOptions, "encoder_lr")
+            | _but("run", RunOptions, "best")
+        ),
+        defaults={
+            "loss": {"pixel_weight": 0.0, "feature_weight": 0.0},
+            "optimiser": {"decoder_lr": 2e-3, "discriminator_lr": 2e-3},
+        },
     ),
 }
 """By the stage's name."""

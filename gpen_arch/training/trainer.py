@@ -165,7 +165,7 @@ class Trainer:
         return (
             f"expected finite losses and gradients, found NaN or infinity at step "
             f"{self.state.step + 1} ({error}). The batch: {names}. {self._last_good()}; "
-            f"{remedies.gentler(self.config.optimiser)}"
+            f"{remedies.gentler(self.config)}"
         )
 
     def _last_good(self) -> str:
