@@ -15,7 +15,7 @@ from ..stages.registry import PRESETS, STAGES, make_stage
 from ..stages.session import make_accelerator, open_trainer
 from ..training.config import TrainingConfig, read_tables
 from ..training.interrupts import StopSignal
-from ..training.resuming import PICTURES
+from ..training.resuming import PICTURES, SCHEDULE
 from ..training.stage import Pretrained, TrainingRequest
 from .options import Subparsers, add_weights_dir
 from .terminal import progress_bar, say
@@ -158,15 +158,15 @@ def _changed(args: argparse.Namespace) -> dict[str, object]:
     """The options of ``--continue-with`` and their values; None where one is not named there."""
     tables = TrainingConfig().to_dict().items()
     names = {f"{table}.{key}" for table, keys in tables if is_table(keys) for key in keys}
-    known = PICTURES | names
+    known = PICTURES | {SCHEDULE} | names
     found: dict[str, object] = {}
     for text in args.continue_with:
         option, given, value = text.partition("=")
-        if option not in known or (given and option in PICTURES):
+        if option not in known or (given and option in {*PICTURES, SCHEDULE}):
             raise InvalidOptionError(
                 f"expected KEY or KEY=VALUE of a configuration's after --continue-with, found "
                 f"{text!r}; write it as optimiser.encoder_lr=1e-3 (and give pictures by --data "
-                "and --val)"
+                "and --val, the schedule in the configuration's file)"
             )
         found[option] = _value(value) if given else None
     return found

@@ -14,6 +14,7 @@ from ..evaluation.identity import load_arcface
 from ..evaluation.perceptual import load_lpips
 from ..faces import identity_crop
 from ..training.config import TrainingConfig
+from ..training.options import LossOptions
 from ..training.speed import arrange, compiled
 from ..training.stage import Pretrained
 
@@ -62,24 +63,33 @@ def load_known_lpips(backbone: Literal["alex", "vgg"], known: Pretrained) -> nn.
     return load_lpips(backbone, path=known.paths.get(backbone), folders=known.folders)
 
 
-def load_extra_losses(
-    config: TrainingConfig, device: torch.device, known: Pretrained
-) -> dict[str, tuple[float, PictureLoss]]:
-    """The losses that the configuration gives a weight, with their networks on ``device``.
+class ExtraLosses:
+    """These losses for a whole run: what any part of it needs is loaded once.
 
     Raises:
         WeightsNotFoundError: says where a network was looked for and how to get it.
     """
-    options = config.loss
-    found = dict[str, tuple[float, PictureLoss]]()
-    if options.identity_weight:
-        network = load_arcface(known.paths.get("arcface"), known.folders)
-        found["identity"] = (options.identity_weight, IdentityLoss(network).to(device))
-    if options.perceptual_weight:
-        backbone: Literal["alex", "vgg"] = options.perceptual
-        network = load_known_lpips(backbone, known).to(device)
-        arrange(network, config.device.channels_last)
-        judge = compiled(network) if config.device.compile else network
-        loss = PerceptualLoss(judge, options.perceptual_crop, options.perceptual_shrink)
-        found["perceptual"] = (options.perceptual_weight, loss)
-    return found
+
+    def __init__(self, config: TrainingConfig, device: torch.device, known: Pretrained) -> None:
+        self._networks = dict[str, nn.Module]()
+        for _, part in config.parts():
+            if part.loss.identity_weight and "arcface" not in self._networks:
+                network = load_arcface(known.paths.get("arcface"), known.folders)
+                self._networks["arcface"] = network.to(device)
+            backbone: Literal["alex", "vgg"] = part.loss.perceptual
+            if part.loss.perceptual_weight and backbone not in self._networks:
+                network = load_known_lpips(backbone, known).to(device)
+                arrange(network, config.device.channels_last)
+                judge = compiled(network) if config.device.compile else network
+                self._networks[backbone] = judge
+
+    def weighed(self, options: LossOptions) -> dict[str, tuple[float, PictureLoss]]:
+        """Those that have a weight now, by name."""
+        found = dict[str, tuple[float, PictureLoss]]()
+        if options.identity_weight:
+            found["identity"] = (options.identity_weight, IdentityLoss(self._networks["arcface"]))
+        if options.perceptual_weight:
+            network = self._networks[options.perceptual]
+            loss = PerceptualLoss(network, options.perceptual_crop, options.perceptual_shrink)
+            found["perceptual"] = (options.perceptual_weight, loss)
+        return found

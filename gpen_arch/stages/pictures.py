@@ -12,6 +12,7 @@ from ..degradation.recipes import load_recipe
 from ..errors import DatasetError, InvalidOptionError
 from ..progress import ProgressCallback, ignore_progress
 from ..training.accelerator import Accelerator
+from ..training.config import TrainingConfig
 from ..training.stage import TrainingRequest
 
 INDEX_FILES = ("pictures-train.npz", "pictures-val.npz")
@@ -28,8 +29,10 @@ def open_pairs(
 ) -> tuple[FaceDataset, FaceDataset]:
     """The training and the validation faces, each with its degraded copy.
 
+    Validation keeps the recipe of the run's first part, so that its figures can be compared.
+
     Raises:
-        InvalidOptionError: no faces to validate on.
+        InvalidOptionError: no faces to validate on, or a recipe that is none.
         DatasetError: nothing usable, or a picture is in both.
     """
     config = request.config
@@ -37,8 +40,10 @@ def open_pairs(
         raise InvalidOptionError(
             "expected other faces to watch the progress by, found none. Give them by --val"
         )
-    recipe = load_recipe(config.data.recipe)
+    recipes = [load_recipe(part.data.recipe) for _, part in config.parts()]
+    recipe = recipes[0]
     source, val_source = open_source(request.train), open_source(request.val)
+    _require_effect(config, source)
     train = _open_training(request, source, recipe, accelerator, on_progress)
     looks = look_together(
         val_source, load_index(request.out / INDEX_FILES[1]), accelerator, on_progress
@@ -53,6 +58,16 @@ def open_pairs(
     )
     require_apart(train, val)
     return train, val
+
+
+def _require_effect(config: TrainingConfig, source: FaceSource) -> None:
+    """Refuse a schedule of recipes for pairs, which are degraded already."""
+    scheduled = [part.start for part in config.schedule if "data.recipe" in part.options]
+    if source.paired and scheduled:
+        raise InvalidOptionError(
+            f"expected faces without degraded partners for data.recipe in the schedule (from "
+            f"{scheduled[0]}), found pairs. Give the good faces alone, or take it out"
+        )
 
 
 def open_good(

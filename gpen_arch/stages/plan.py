@@ -59,7 +59,7 @@ def make_plan(stage: Stage, train: Examples, accelerator: Accelerator) -> Traini
     places = [place % len(train) for place in range(config.data.batch_size)]
     examples = default_collate([train.item(place, 0) for place in places])
     batches = [stage.batch(examples, accelerator.device)] * config.optimiser.accumulate
-    seconds = _seconds_a_step(config, state, Updates(stage, state, accelerator), batches)
+    seconds = _mean_seconds(stage, state, Updates(stage, state, accelerator), batches)
     optimiser = 2 * _count(state.generator) + 2 * _count(state.discriminator)
     return TrainingPlan(
         generator=_count(state.generator),
@@ -90,13 +90,26 @@ def format_plan(plan: TrainingPlan, config: TrainingConfig) -> str:
     return "\n".join(f"{name:14} {text}" for name, text in lines.items())
 
 
-def _seconds_a_step(
-    config: TrainingConfig, state: TrainingState, updates: Updates, batches: list[Batch]
+def _mean_seconds(
+    stage: Stage, state: TrainingState, updates: Updates, batches: list[Batch]
 ) -> float:
+    """Seconds a step, each part of the run measured and weighed by its length."""
+    whole = stage.config
+    parts = whole.parts()
+    ends = [*(start for start, _ in parts[1:]), whole.run.steps]
+    total = 0.0
+    for (start, part), end in zip(parts, ends, strict=True):
+        stage.config = part
+        total += (end - start) * _seconds_a_step(state, updates, batches)
+    stage.config = whole
+    return total / whole.run.steps
+
+
+def _seconds_a_step(state: TrainingState, updates: Updates, batches: list[Batch]) -> float:
     """Plain steps and those with a penalty, weighed by how often they come."""
-    loss = config.loss
+    loss = updates.config.loss
     intervals = [1]
-    if state.discriminator is not None and loss.r1_gamma > 0:
+    if loss.needs_discriminator and loss.r1_gamma > 0:
         intervals.append(loss.r1_every)
     if loss.path_weight > 0:
         intervals.append(loss.path_every)

@@ -40,7 +40,7 @@ def load_prior(decoder: Synthesis, sizes: GPENConfig, path: str) -> None:
     A prior that adds its noise, as StyleGAN2 does, has half the channels: the weights that meet the
     encoder's features start at 0 and the injection factors at 1, so at first the decoder draws
     exactly the prior's (noise-free) pictures, and still it can learn. A prior that concatenates its
-    noise, as GPEN's authors and the stage ``prior`` train one, fits as it is, and keeps its factors.
+    noise, as GPEN's authors and the stage ``prior`` train one, fits as it is and keeps its factors.
 
     Raises:
         WeightsMismatchError: other sizes, or no StyleGAN2 generator.

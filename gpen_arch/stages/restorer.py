@@ -64,7 +64,7 @@ class Restorer:
         """GPEN, and the discriminator where a loss needs it."""
         model = self.config.model
         generator = start_generator(model)
-        discriminator = start_discriminator(model) if self.config.loss.needs_discriminator else None
+        discriminator = start_discriminator(model) if self.config.needs_discriminator else None
         average = GPEN(generator.config)
         average.load_state_dict(generator.state_dict())
         groups = parts(generator)
@@ -111,7 +111,7 @@ class Restorer:
 
     def picture_losses(self, fake: Tensor, batch: Batch, chance: np.random.Generator) -> Weighted:
         """Those that the configuration weighs."""
-        return self.losses(fake, batch.truth, chance)
+        return self.losses(self.config.loss, fake, batch.truth, chance)
 
 
 def parts(generator: nn.Module) -> dict[str, list[nn.Parameter]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+from ..errors import InvalidOptionError
 from ..settings import Rules, check, from_plain, is_table, read_plain, to_plain
 from .options import (
     DataOptions,
@@ -17,10 +18,8 @@ from .options import (
     PriorOptions,
     RunOptions,
 )
+from .parts import Part, Tables, parts_from_plain
 from .stage_options import STAGE_OPTIONS, StageName
-
-Tables = dict[str, Any]
-"""Plain tables by name, and ``stage``."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class TrainingConfig:
 
     Attributes:
         stage: which kind of network is trained; it says which of the options there are.
+        schedule: what changes during the run; see :mod:`.parts`.
     """
 
     stage: StageName = "restorer"
@@ -39,14 +39,16 @@ class TrainingConfig:
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     run: RunOptions = field(default_factory=RunOptions)
     device: DeviceOptions = field(default_factory=DeviceOptions)
+    schedule: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         check(self, "configuration")
+        self.parts()
 
     def rules(self) -> Rules:
         """What holds between options of several tables."""
         size, group = self.data.batch_size, self.model.stddev_group
-        foreign = self._foreign()
+        foreign, starts = self._foreign(), [part.start for part in self.schedule]
         return [
             (
                 f"data.batch_size a multiple of model.stddev_group ({group}) or below it, "
@@ -54,7 +56,31 @@ class TrainingConfig:
                 size < group or size % group == 0,
             ),
             (f"options of the stage {self.stage} only, found {', '.join(foreign)}", not foreign),
+            (
+                f"parts of the schedule in order, and before run.steps ({self.run.steps}), found "
+                f"from = {', '.join(map(str, starts))}",
+                all(one < other for one, other in pairwise([*starts, self.run.steps])),
+            ),
         ]
+
+    def parts(self) -> list[tuple[int, TrainingConfig]]:
+        """The first step of each part of the run, from 0 on, and what holds in it.
+
+        Raises:
+            InvalidOptionError: a part whose values cannot be.
+        """
+        if not self.schedule:
+            return [(0, self)]
+        whole = replace(self, schedule=())
+        found: list[tuple[int, TrainingConfig]] = [(0, whole)]
+        tables = whole.to_dict()
+        for part in self.schedule:
+            try:
+                tables = part.applied_to(tables)
+                found.append((part.start, TrainingConfig.from_dict(tables)))
+            except InvalidOptionError as error:
+                raise InvalidOptionError(f"schedule from {part.start}: {error}") from error
+        return found
 
     def _foreign(self) -> list[str]:
         """The options that were given a value, and that this stage does not take."""
@@ -71,9 +97,14 @@ class TrainingConfig:
         """Return whether this option is one of the stage's."""
         return bool({table, f"{table}.{key}"} & STAGE_OPTIONS[self.stage].takes)
 
+    @property
+    def needs_discriminator(self) -> bool:
+        """Whether any part of the run has a loss that does."""
+        return any(part.loss.needs_discriminator for _, part in self.parts())
+
     def to_dict(self) -> Tables:
         """Plain dicts, lists, numbers and strings."""
-        return to_plain(self)
+        return {**to_plain(self), "schedule": [part.to_plain() for part in self.schedule]}
 
     @staticmethod
     def from_dict(values: object) -> TrainingConfig:
@@ -83,7 +114,11 @@ class TrainingConfig:
             InvalidOptionError: names the key that is unknown, of a wrong type or out of range, or
                 that the stage does not take.
         """
-        return from_plain(TrainingConfig, _completed(values) if is_table(values) else values)
+        if not is_table(values):
+            return from_plain(TrainingConfig, values)
+        tables = _completed(values)
+        schedule = parts_from_plain(tables.pop("schedule", []))
+        return replace(from_plain(TrainingConfig, tables), schedule=schedule)
 
 
 def stage_defaults(stage: str) -> Tables:

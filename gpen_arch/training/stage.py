@@ -139,7 +139,8 @@ class Stage(Protocol):
     folders where the others are looked for: it loads what its losses need, and nothing else.
 
     Attributes:
-        config: the run's.
+        config: the run's; while it trains, what holds in the part that it is in (see
+            :mod:`.parts`), so ask it anew at every call.
         label: what exported files are called: ``LABEL-last.safetensors``.
     """
 

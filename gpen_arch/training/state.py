@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from ..errors import TrainingError, first_line
 from ..networks.discriminator import Discriminator
 from .config import TrainingConfig
-from .options import OptimiserOptions
 from .speed import arrange
 from .stage import Group, Stage
 
 FORMAT = 1
+
+Betas = tuple[float, float]
 
 
 @dataclass
@@ -114,14 +115,32 @@ def begin(stage: Stage, device: torch.device) -> TrainingState:
     )
 
 
+def retune(state: TrainingState, stage: Stage) -> None:
+    """Give the optimisers the rates and betas of the stage's configuration; they keep their memory.
+
+    What a run's next part says of its losses and rates, it says here, too.
+    """
+    groups, betas = _generator_groups(stage, state.generator)
+    for group, (rate, _) in zip(state.generator_optimiser.param_groups, groups, strict=True):
+        group.update(base_lr=rate, betas=betas)
+    if state.discriminator_optimiser is not None:
+        rate, betas = _discriminator_rate(stage.config)
+        state.discriminator_optimiser.param_groups[0].update(base_lr=rate, betas=betas)
+
+
 def _generator_optimiser(stage: Stage, generator: nn.Module) -> torch.optim.Adam:
+    return _adam(*_generator_groups(stage, generator))
+
+
+def _generator_groups(stage: Stage, generator: nn.Module) -> tuple[list[Group], Betas]:
+    """What learns, and at which rate."""
     loss = stage.config.loss
-    lazy = loss.path_every if loss.path_weight > 0 else 0
+    ratio = _ratio(loss.path_every if loss.path_weight > 0 else 0)
     groups = [
-        (rate, [parameter for parameter in parameters if parameter.requires_grad])
+        (rate * ratio, [parameter for parameter in parameters if parameter.requires_grad])
         for rate, parameters in stage.groups(generator)
     ]
-    return _adam([group for group in groups if group[1]], stage.config.optimiser, lazy)
+    return [group for group in groups if group[1]], _betas(stage.config, ratio)
 
 
 def _discriminator_optimiser(
@@ -129,24 +148,33 @@ def _discriminator_optimiser(
 ) -> torch.optim.Adam | None:
     if discriminator is None:
         return None
-    lazy = config.loss.r1_every if config.loss.r1_gamma > 0 else 0
-    rate = config.optimiser.discriminator_lr
-    return _adam([(rate, discriminator.parameters())], config.optimiser, lazy)
+    rate, betas = _discriminator_rate(config)
+    return _adam([(rate, discriminator.parameters())], betas)
 
 
-def _adam(groups: Sequence[Group], options: OptimiserOptions, lazy: int) -> torch.optim.Adam:
-    """Adam, its rate and memory corrected for a penalty every ``lazy`` steps (StyleGAN2, app. B).
+def _discriminator_rate(config: TrainingConfig) -> tuple[float, Betas]:
+    ratio = _ratio(config.loss.r1_every if config.loss.r1_gamma > 0 else 0)
+    return config.optimiser.discriminator_lr * ratio, _betas(config, ratio)
 
-    A penalty has an optimiser step of its own, so each counts for a little less.
+
+def _ratio(lazy: int) -> float:
+    """The correction of Adam's rate and memory for a penalty every ``lazy`` steps (0: none).
+
+    A penalty has an optimiser step of its own, so each counts for a little less (StyleGAN2,
+    appendix B).
     """
-    ratio = lazy / (lazy + 1) if lazy else 1.0
-    first, second = options.betas
+    return lazy / (lazy + 1) if lazy else 1.0
+
+
+def _betas(config: TrainingConfig, ratio: float) -> Betas:
+    first, second = config.optimiser.betas
+    return first**ratio, second**ratio
+
+
+def _adam(groups: Sequence[Group], betas: Betas) -> torch.optim.Adam:
     return torch.optim.Adam(
-        [
-            {"params": list(params), "lr": rate * ratio, "base_lr": rate * ratio}
-            for rate, params in groups
-        ],
-        betas=(first**ratio, second**ratio),
+        [{"params": list(params), "lr": rate, "base_lr": rate} for rate, params in groups],
+        betas=betas,
         eps=1e-8,
         fused=True,
     )

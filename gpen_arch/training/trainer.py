@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
-from ..data.sampler import PlacedExamples, Share, StepSampler
+from ..data.sampler import Examples
 from ..device.memory import is_out_of_memory
 from ..errors import InsufficientMemoryError, TrainingError, first_line
 from ..progress import ProgressCallback, ignore_progress
@@ -23,12 +21,12 @@ from . import remedies
 from .accelerator import Accelerator
 from .checkpoints import export_weights, read_checkpoint, step_of
 from .ema import decay_at, update_average
+from .feed import Feed
 from .resuming import JUDGED
 from .run_folder import RunFolder
 from .schedule import rate_factor, set_rates
-from .speed import limit_spawned_worker, single_threaded_opencv
-from .stage import Batch, Examples, Stage, Watcher
-from .state import TrainingState, begin
+from .stage import Batch, Stage, Watcher
+from .state import TrainingState, begin, retune
 from .updates import NonFiniteError, Scalars, Updates
 
 logger = logging.getLogger(__name__)
@@ -77,11 +75,12 @@ class Trainer:
         accelerator: Accelerator,
         scalars: Callable[[int, dict[str, float]], None] | None = None,
     ) -> None:
-        self.stage, self.config = stage, stage.config
+        self.stage, self.config, self.parts = stage, stage.config, stage.config.parts()
         self.folder, self.train, self.accelerator = folder, train, accelerator
         self.state: TrainingState = begin(stage, accelerator.device)
         self._resume()
         self.updates = Updates(stage, self.state, accelerator)
+        self.feed = Feed(stage, train, accelerator)
         self.watcher = watcher
         self._scalars = scalars
 
@@ -107,7 +106,7 @@ class Trainer:
         return TrainingResult(self.state.step, finished, best, best_step, weights)
 
     def _loop(self, stop: Callable[[], bool], on_progress: ProgressCallback) -> None:
-        steps, batches = self.config.run.steps, self._batches()
+        steps, batches = self.config.run.steps, self.feed.batches(self.state.step)
         on_progress(self.state.step, steps)
         # All processes stop after the same step.
         while self.state.step < steps and not self.accelerator.any(stop()):
@@ -127,7 +126,15 @@ class Trainer:
             self.folder.rewind(self.state.step)
         self.accelerator.wait_for_everyone()
 
+    def _enter_part(self) -> None:
+        """Let what the run's schedule says hold from this step on."""
+        now = next(part for start, part in reversed(self.parts) if start <= self.state.step)
+        if now is not self.stage.config:
+            self.stage.config = now
+            retune(self.state, self.stage)
+
     def _step(self, batches: Iterator[Batch]) -> Scalars:
+        self._enter_part()
         options, state = self.config.optimiser, self.state
         factor = rate_factor(state.step, self.config.run.steps, options)
         set_rates(state.generator_optimiser, factor)
@@ -220,8 +227,8 @@ class Trainer:
 
     def _saved(self) -> dict[str, Any]:
         """The state, and where the sampler stands (which a resumed run derives from the step)."""
-        share = self._share()
-        epoch, place = divmod(self.state.step * share.pictures, len(self.train))
+        seen = self.state.step * self.feed.share.pictures
+        epoch, place = divmod(seen, len(self.train))
         sampler = {"epoch": epoch, "place": place, "pictures": len(self.train)}
         return {**self.state.state_dict(), "sampler": sampler}
 
@@ -229,7 +236,8 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.folder.checkpoints.save(self._saved(), self.state.step)
             self._export("last", self.state.average)
-            if self.state.discriminator is not None:
+            begun = [start for start, part in self.parts if part.loss.needs_discriminator]
+            if self.state.discriminator is not None and self.state.step > begun[0]:
                 self._export("last-D", self.state.discriminator)
         self.accelerator.wait_for_everyone()
 
@@ -244,33 +252,3 @@ class Trainer:
         last = self.folder.checkpoints.last()
         if last is None or step_of(last) != self.state.step:
             self._save()
-
-    def _share(self) -> Share:
-        return Share(
-            self.config.data.batch_size,
-            self.config.optimiser.accumulate,
-            self.accelerator.process_index,
-            self.accelerator.num_processes,
-        )
-
-    def _batches(self) -> Iterator[Batch]:
-        """Micro-batches from the state's step on, without end."""
-        workers, run = self.config.data.workers, self.config.run
-        sampler = StepSampler(len(self.train), self._share(), run.seed, self.state.step)
-        loader = DataLoader(
-            PlacedExamples(self.train),
-            batch_sampler=sampler,
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            pin_memory=self.accelerator.device.type == "cuda",
-            worker_init_fn=_start_worker,
-        )
-        with single_threaded_opencv():
-            for examples in loader:
-                yield self.stage.batch(examples, self.accelerator.device)
-
-
-def _start_worker(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; a worker must outlive the last step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    limit_spawned_worker()

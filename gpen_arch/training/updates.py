@@ -13,6 +13,7 @@ from ..networks.discriminator import Discriminator
 from . import diffaugment, losses
 from .accelerator import Accelerator
 from .chances import Chances, normal
+from .config import TrainingConfig
 from .speed import compiled
 from .stage import Batch, Stage, Weighted
 from .state import TrainingState
@@ -34,11 +35,15 @@ class Updates:
 
     def __init__(self, stage: Stage, state: TrainingState, accelerator: Accelerator) -> None:
         self.stage, self.state, self.accelerator = stage, state, accelerator
-        self.config = stage.config
         self.chances = Chances(stage.config, accelerator)
         # The plain steps may be compiled; the regularisers differentiate gradients and may not.
         generator = state.generator
         self._plain = compiled(generator) if stage.config.device.compile else generator
+
+    @property
+    def config(self) -> TrainingConfig:
+        """What holds at this step; see :mod:`.parts`."""
+        return self.stage.config
 
     def step(self, batches: Sequence[Batch]) -> Scalars:
         """Everything that is due at ``state.step``; the mean losses of this process.
@@ -50,7 +55,7 @@ class Updates:
         """
         state, options, scalars = self.state, self.config.loss, Scalars()
         critic, optimiser = state.discriminator, state.discriminator_optimiser
-        if critic is not None and optimiser is not None:
+        if critic is not None and optimiser is not None and options.needs_discriminator:
             scalars |= self._discriminator(critic, optimiser, batches)
             if options.r1_gamma > 0 and state.step % options.r1_every == 0:
                 scalars |= self._r1(critic, optimiser, batches)
@@ -108,7 +113,7 @@ class Updates:
 
     def _critic_losses(self, fake: Tensor, truth: Tensor, turn: int) -> Weighted:
         options, critic, found = self.config.loss, self.state.discriminator, Weighted()
-        if critic is None:
+        if critic is None or not options.needs_discriminator:
             return found
         critic.requires_grad_(False)
         with self.accelerator.autocast():
