@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
-from ..degradation.recipe import Recipe, Stream, generator_for
+from ..degradation.recipe import Stream, generator_for
 from .picture_index import PictureIndex
 
 Place = tuple[int, int]
@@ -84,10 +84,6 @@ class Examples(Protocol):
 
     def index(self) -> PictureIndex:
         """Return what is known of the pictures' files, to be kept for the next time."""
-        ...
-
-    def with_recipe(self, recipe: Recipe) -> Examples:
-        """Return the same pictures, degraded otherwise."""
         ...
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from ..data.sampler import Examples, PlacedExamples, Share, StepSampler
-from ..degradation.recipes import load_recipe
 from .accelerator import Accelerator
 from .speed import limit_spawned_worker, single_threaded_opencv
 from .stage import Batch, Stage
@@ -58,7 +57,7 @@ class Feed:
                 recipes.append(part.data.recipe)
         yield 0, starts[1] if len(starts) > 1 else None, self.train
         for start, end, recipe in zip(starts[1:], [*starts[2:], None], recipes[1:], strict=True):
-            yield start, end, self.train.with_recipe(load_recipe(recipe))
+            yield start, end, self.stage.degraded_as(self.train, recipe)
 
     def _loader(self, examples: Examples, step: int) -> DataLoader[Any]:
         workers = self.config.data.workers

@@ -26,7 +26,7 @@ from gpen_arch.training.checkpoints import read_checkpoint
 from gpen_arch.training.config import TrainingConfig, load_config
 from gpen_arch.training.remedies import gentler
 
-from ..training_runs import begun, stage_of, tiny_config, write_faces
+from ..training_runs import assert_equal_weights, begun, stage_of, tiny_config, write_faces
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = {"size": 16, "style_dim": 16, "n_mlp": 2, "channel_multiplier": 1, "narrow": 1 / 64}
@@ -53,14 +53,6 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_faces(tmp_path_factory.mktemp("faces"), 10, size=16)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def command(faces: Path, out: Path, config: TrainingConfig | None, *more: str) -> list[str]:
     out.parent.mkdir(parents=True, exist_ok=True)
     options = ["--data", str(faces), "--out", str(out), "--device", "cpu", *more]
@@ -82,11 +74,6 @@ def final(out: Path, name: str = "prior-last") -> dict[str, Tensor]:
     return read_state_dict(out / "weights" / f"{name}.safetensors")
 
 
-def assert_equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
-    assert one.keys() == two.keys()
-    assert [key for key, value in one.items() if not torch.equal(value, two[key])] == []
-
-
 def test_sixty_steps_leave_a_prior_its_discriminator_and_sheets(
     faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,7 +91,7 @@ def test_sixty_steps_leave_a_prior_its_discriminator_and_sheets(
     assert {path.name for path in (out / "weights").iterdir()} == {
         "prior-last.safetensors", "prior-last-D.safetensors",
     }  # fmt: skip
-    assert_equal(final(out), read_checkpoint(out / "checkpoints/step-00000060.pt")["g_ema"])
+    assert_equal_weights(final(out), read_checkpoint(out / "checkpoints/step-00000060.pt")["g_ema"])
     with Image.open(out / "samples/step-00000060.png") as sheet:
         assert sheet.size == (3 * 16, 2 * 16)
         assert len(np.unique(np.asarray(sheet).reshape(-1, 3), axis=0)) > 100
@@ -133,9 +120,9 @@ def test_killed_and_resumed_is_bit_equal(faces: Path, tmp_path: Path) -> None:
     assert not (saved / "step-00000060.pt").exists()
     assert whole.wait(timeout=240) == 0
     assert start(tmp_path / "parts").wait(timeout=240) == 0
-    assert_equal(final(tmp_path / "whole"), final(tmp_path / "parts"))
+    assert_equal_weights(final(tmp_path / "whole"), final(tmp_path / "parts"))
     whole_critic, critic = (final(tmp_path / name, "prior-last-D") for name in ("whole", "parts"))
-    assert_equal(whole_critic, critic)
+    assert_equal_weights(whole_critic, critic)
 
 
 def test_a_restorer_starts_as_exactly_the_trained_prior(faces: Path, tmp_path: Path) -> None:
@@ -149,9 +136,11 @@ def test_a_restorer_starts_as_exactly_the_trained_prior(faces: Path, tmp_path: P
     decoder = state.generator.get_submodule("generator")
     expected = final(tmp_path / "run")
     assert any(float(value) for key, value in expected.items() if key.endswith("noise.weight"))
-    assert_equal(dict(decoder.state_dict()), expected)
+    assert_equal_weights(dict(decoder.state_dict()), expected)
     assert state.discriminator is not None
-    assert_equal(dict(state.discriminator.state_dict()), final(tmp_path / "run", "prior-last-D"))
+    assert_equal_weights(
+        dict(state.discriminator.state_dict()), final(tmp_path / "run", "prior-last-D")
+    )
     prior = Synthesis(SIZES)
     prior.load_state_dict(expected)
     chances = [np.random.default_rng(seed) for seed in range(3)]
@@ -163,7 +152,7 @@ def test_a_prior_goes_on_from_another_run(faces: Path, tmp_path: Path) -> None:
     train(*command(faces, tmp_path / "run", prior_config(run={"steps": 2})))
     start = str(tmp_path / "run/weights/prior-last.safetensors")
     state = begun(prior_config(model={"start": start}))
-    assert_equal(dict(state.generator.state_dict()), final(tmp_path / "run"))
+    assert_equal_weights(dict(state.generator.state_dict()), final(tmp_path / "run"))
     with pytest.raises(WeightsMismatchError, match=r"of 32 px .* found one of 16 px with 2"):
         begun(prior_config(model={"size": 32, "start": start}))
 

@@ -20,7 +20,7 @@ from gpen_arch.training.resuming import refused
 from gpen_arch.training.stage import TrainingRequest
 from gpen_arch.training.trainer import Trainer
 
-from ..training_runs import begun, tiny_config, write_faces
+from ..training_runs import assert_equal_weights, begun, tiny_config, write_faces
 
 PIXELS: dict[str, object] = {"adversarial_weight": 0.0, "feature_weight": 0.0, "path_weight": 0.0}
 PARTS: list[dict[str, object]] = [
@@ -33,14 +33,6 @@ PARTS: list[dict[str, object]] = [
 def scheduled(parts: object = PARTS, **tables: dict[str, object]) -> TrainingConfig:
     values = tiny_config(**{"loss": PIXELS, "run": {"steps": 6}, **tables}).to_dict()
     return TrainingConfig.from_dict({**values, "schedule": parts})
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +65,6 @@ def stop_after(count: int) -> Callable[[], bool]:
 
 def saved(out: Path, step: int) -> dict[str, dict[str, Tensor]]:
     return read_checkpoint(out / f"checkpoints/step-{step:08d}.pt")
-
-
-def assert_equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
-    assert one.keys() == two.keys()
-    assert [key for key, value in one.items() if not torch.equal(value, two[key])] == []
 
 
 # What holds when
@@ -136,12 +123,12 @@ def test_the_recipe_changes_at_its_step(faces: Path, tmp_path: Path) -> None:
 def test_a_later_discriminator_has_its_first_weights_until_its_part_begins(whole: Path) -> None:
     state = begun(scheduled())
     assert state.discriminator is not None
-    assert_equal(dict(state.discriminator.state_dict()), saved(whole, 4)["d"])
+    assert_equal_weights(dict(state.discriminator.state_dict()), saved(whole, 4)["d"])
     assert not saved(whole, 4)["d_optim"]["state"]
     after = saved(whole, 5)["d"]
     assert any(not torch.equal(value, after[key]) for key, value in saved(whole, 4)["d"].items())
     other = begun(scheduled([])).generator.state_dict()
-    assert_equal(dict(state.generator.state_dict()), dict(other))
+    assert_equal_weights(dict(state.generator.state_dict()), dict(other))
 
 
 def test_its_weights_are_exported_when_they_have_learned(faces: Path, tmp_path: Path) -> None:
@@ -149,7 +136,7 @@ def test_its_weights_are_exported_when_they_have_learned(faces: Path, tmp_path: 
     open_run(faces, tmp_path / "run", scheduled()).run(stop_after(4))
     assert not exported.exists()
     open_run(faces, tmp_path / "run", scheduled()).run(stop_after(1))
-    assert_equal(read_state_dict(exported), saved(tmp_path / "run", 5)["d"])
+    assert_equal_weights(read_state_dict(exported), saved(tmp_path / "run", 5)["d"])
 
 
 # Resuming
@@ -162,7 +149,7 @@ def test_stopped_in_any_part_and_resumed_is_the_same_run(
     open_run(faces, tmp_path / "run", scheduled()).run(stop_after(steps))
     open_run(faces, tmp_path / "run", scheduled(data={"workers": steps % 2})).run()
     for part in ("g", "g_ema", "d"):
-        assert_equal(saved(tmp_path / "run", 6)[part], saved(whole, 6)[part])
+        assert_equal_weights(saved(tmp_path / "run", 6)[part], saved(whole, 6)[part])
 
 
 def test_a_schedule_is_what_changing_the_values_by_hand_would_be(
@@ -173,7 +160,7 @@ def test_a_schedule_is_what_changing_the_values_by_hand_would_be(
     for steps, (_, part) in zip((2, 2, 9), parts, strict=True):
         open_run(faces, tmp_path / "run", part, *options).run(stop_after(steps))
     for name in ("g", "g_ema", "d"):
-        assert_equal(saved(tmp_path / "run", 6)[name], saved(whole, 6)[name])
+        assert_equal_weights(saved(tmp_path / "run", 6)[name], saved(whole, 6)[name])
 
 
 def test_another_schedule_goes_on_only_if_it_is_listed(faces: Path, tmp_path: Path) -> None:
