@@ -66,7 +66,8 @@ def add_train_command(subparsers: Subparsers) -> None:
 OVERRIDES: dict[str, tuple[str, str, type, str]] = {
     "--size": ("model", "size", int, "side of the faces in pixels: 256, 512, 1024 ..."),
     "--start": ("model", "start", str, "GPEN checkpoint to start from"),
-    "--start-discriminator": ("model", "start_discriminator", str, "and its discriminator"),
+    "--start-whole": ("model", "start_whole", str, "a trainer's checkpoint to go on from whole"),
+    "--start-discriminator": ("model", "start_discriminator", str, "discriminator to start from"),
     "--prior": ("model", "prior", str, "StyleGAN2 checkpoint to start from"),
     "--recipe": ("data", "recipe", str, "degradation: gfpgan, codeformer, realesrgan ... or file"),
     "--batch-size": ("data", "batch_size", int, "faces a process and micro-batch"),
@@ -102,6 +103,8 @@ def run_train(args: argparse.Namespace) -> int:
         return _print_plan(request, accelerator)
     with progress_bar("check", "face") as on_progress:
         trainer = open_trainer(request, accelerator, on_progress)
+    if accelerator.is_main_process and trainer.state.taken and trainer.state.step == 0:
+        say(f"taken from {config.model.start_whole}: {trainer.state.taken}", lines=True)
     with StopSignal() as stop, progress_bar("train", "step") as on_progress:
         result = trainer.run(stop, on_progress)
     if accelerator.is_main_process:
@@ -133,7 +136,8 @@ def _config(args: argparse.Namespace) -> TrainingConfig:
             _set(tables, table, key, value)
     changed = TrainingConfig.from_dict(tables)
     model = changed.model
-    for path in filter(None, (model.start, model.start_discriminator, model.prior)):
+    starts = (model.start, model.start_whole, model.start_discriminator, model.prior)
+    for path in filter(None, starts):
         if not Path(path).is_file():
             raise InvalidOptionError(f"expected a checkpoint to start from, found none at {path}")
     return changed

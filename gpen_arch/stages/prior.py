@@ -19,6 +19,7 @@ from ..data.dataset import FaceDataset
 from ..data.sampler import Examples
 from ..degradation.recipe import Recipe, Stream, generator_for
 from ..errors import InvalidOptionError
+from ..loading.tensors import unwrap_state_dict
 from ..networks.gpen import GPENConfig, Synthesis
 from ..progress import ProgressCallback
 from ..training.accelerator import Accelerator
@@ -35,8 +36,9 @@ from ..training.stage import (
     Weighted,
 )
 from .pictures import open_good
-from .priors import load_prior
+from .priors import copy_prior, load_prior
 from .starts import start_discriminator
+from .whole import AVERAGE, GENERATOR, read_whole
 
 Drawn = tuple[Tensor, list[Tensor]]
 """Latents (B, num_latents, style_dim), and each layer's noise (B, C, H, W)."""
@@ -75,12 +77,18 @@ class Prior:
 
     def networks(self) -> Networks:
         """The generator without a mind for any picture, and its discriminator."""
-        generator, average = Synthesis(self.sizes), Synthesis(self.sizes)
-        discriminator = start_discriminator(self.config.model)
-        if self.config.model.start:
-            load_prior(generator, self.sizes, self.config.model.start)
+        model, sizes = self.config.model, self.sizes
+        whole = read_whole(model.start_whole) if model.start_whole else None
+        generator, average = Synthesis(sizes), Synthesis(sizes)
+        discriminator = start_discriminator(model, whole)
+        if model.start:
+            load_prior(generator, sizes, model.start)
         average.load_state_dict(generator.state_dict())
-        return Networks(generator, average, discriminator)
+        if whole is not None:
+            for network, name in ((generator, GENERATOR), (average, AVERAGE)):
+                state = unwrap_state_dict(whole[name], model.start_whole)
+                copy_prior(network, sizes, state, model.start_whole)
+        return Networks(generator, average, discriminator, whole)
 
     def groups(self, generator: nn.Module) -> Sequence[Group]:
         """One rate; the mapping's is a hundredth by its layers' own multiplier."""

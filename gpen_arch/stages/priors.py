@@ -33,8 +33,21 @@ BASICSR = (
 a name's part changes it, and the rest go on with the result."""
 
 
-@torch.no_grad()
 def load_prior(decoder: Synthesis, sizes: GPENConfig, path: str) -> None:
+    """Copy the StyleGAN2 generator in a file into a decoder; see :func:`copy_prior`.
+
+    Raises:
+        WeightsMismatchError: other sizes, or no StyleGAN2 generator.
+        CorruptWeightsError, WeightsNotFoundError: the file cannot be read.
+    """
+    copy_prior(decoder, sizes, read_state_dict(path), path)
+    logger.info("the decoder starts as %s", path)
+
+
+@torch.no_grad()
+def copy_prior(
+    decoder: Synthesis, sizes: GPENConfig, state: Mapping[str, Tensor], path: str
+) -> None:
     """Copy a StyleGAN2 generator (keys of rosinality, as GPEN has them, or BasicSR) into a decoder.
 
     A prior that adds its noise, as StyleGAN2 does, has half the channels: the weights that meet the
@@ -44,9 +57,8 @@ def load_prior(decoder: Synthesis, sizes: GPENConfig, path: str) -> None:
 
     Raises:
         WeightsMismatchError: other sizes, or no StyleGAN2 generator.
-        CorruptWeightsError, WeightsNotFoundError: the file cannot be read.
     """
-    prior = renamed(read_state_dict(path))
+    prior = renamed(state)
     own = decoder.state_dict()
     _require_same_layers(prior, own, sizes, path)
     concatenates = all(
@@ -63,7 +75,6 @@ def load_prior(decoder: Synthesis, sizes: GPENConfig, path: str) -> None:
             target.copy_(prior[key])
         else:
             target.fill_(1)
-    logger.info("the decoder starts as %s", path)
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

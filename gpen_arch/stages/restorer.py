@@ -30,8 +30,9 @@ from ..training.stage import (
 from .extra_losses import load_known_lpips
 from .picture_losses import PictureLosses
 from .pictures import open_pairs
-from .starts import require_decoder, start_discriminator, start_generator
+from .starts import require_decoder, start_average, start_discriminator, start_generator
 from .validation import Validator
+from .whole import read_whole
 
 
 class Restorer:
@@ -68,15 +69,16 @@ class Restorer:
     def networks(self) -> Networks:
         """GPEN, and the discriminator where a loss needs it."""
         model = self.config.model
-        generator = start_generator(model)
-        discriminator = start_discriminator(model) if self.config.needs_discriminator else None
-        average = GPEN(generator.config)
-        average.load_state_dict(generator.state_dict())
+        whole = read_whole(model.start_whole) if model.start_whole else None
+        generator, discriminator = start_generator(model, whole), None
+        if self.config.needs_discriminator:
+            discriminator = start_discriminator(model, whole)
+        average = start_average(model, generator, whole)
         groups = parts(generator)
         for part in model.freeze:
             for parameter in groups[part]:
                 parameter.requires_grad_(False)
-        return Networks(generator, average, discriminator)
+        return Networks(generator, average, discriminator, whole)
 
     def groups(self, generator: nn.Module) -> Sequence[Group]:
         """The encoder has a rate of its own."""

@@ -47,7 +47,9 @@ class ModelOptions:
             one with a larger batch.
         start: a GPEN checkpoint (of the stage prior: a prior's) to go on from; of a trainer's, the
             averaged weights.
-        start_discriminator: its discriminator.
+        start_whole: a trainer's checkpoint (ours, GPEN's train_simple.py's) to go on from with all
+            that it has: generator, average, discriminator, and what the optimisers remember.
+        start_discriminator: the discriminator to begin with.
         prior: a StyleGAN2 checkpoint whose synthesis network becomes the decoder.
         freeze: parts that do not learn.
     """
@@ -60,6 +62,7 @@ class ModelOptions:
     injection: float = 0.0
     stddev_group: Count = 4
     start: str = ""
+    start_whole: str = ""
     start_discriminator: str = ""
     prior: str = ""
     freeze: Annotated[tuple[Part, ...], LEARNS] = ()
@@ -69,7 +72,14 @@ class ModelOptions:
         fewest = min(self.generator.channels(4), self.generator.channels(self.size))
         return [
             ("narrow large enough for a channel at every size", fewest >= 1),
-            ("start or prior, not both", not (self.start and self.prior)),
+            (
+                "one of start, start_whole and prior",
+                sum(map(bool, (self.start, self.start_whole, self.prior))) <= 1,
+            ),
+            (
+                "start_discriminator or start_whole, not both",
+                not (self.start_discriminator and self.start_whole),
+            ),
         ]
 
     @property

@@ -93,11 +93,14 @@ class Networks:
         generator: learns; parameters that do not require a gradient stay.
         average: of the same layout, with the weights that the running mean begins with.
         discriminator: None where no loss needs it.
+        whole: a trainer's checkpoint that these are from, whose optimisers' memory is to be taken,
+            too; None where they are from anything else.
     """
 
     generator: nn.Module
     average: nn.Module
     discriminator: Discriminator | None = None
+    whole: Mapping[str, object] | None = None
 
 
 class Verdict(Protocol):

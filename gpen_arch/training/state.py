@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from ..errors import TrainingError, first_line
 from ..networks.discriminator import Discriminator
+from ..settings import is_table
 from .config import TrainingConfig
+from .moments import own_names, parameter_names, take_moments
 from .speed import arrange
 from .stage import Group, Stage
 
@@ -30,6 +32,7 @@ class TrainingState:
         step: steps done.
         path_mean: running mean of path lengths (0-dim).
         best: the best validation score so far (higher is better), and its step.
+        taken: what a run that goes on from a whole checkpoint has from it, in words.
     """
 
     generator: nn.Module
@@ -40,6 +43,7 @@ class TrainingState:
     path_mean: Tensor
     step: int = 0
     best: tuple[float, int] = field(default=(float("-inf"), 0))
+    taken: str = ""
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values only, so that torch's weights-only loader reads it."""
@@ -105,7 +109,7 @@ def begin(stage: Stage, device: torch.device) -> TrainingState:
     for network in filter(None, (generator, average, discriminator)):
         network.to(device)
         arrange(network, config.device.channels_last)
-    return TrainingState(
+    state = TrainingState(
         generator=generator,
         average=average,
         discriminator=discriminator,
@@ -113,6 +117,33 @@ def begin(stage: Stage, device: torch.device) -> TrainingState:
         discriminator_optimiser=_discriminator_optimiser(discriminator, config),
         path_mean=torch.zeros((), device=device),
     )
+    if networks.whole is not None:
+        state.taken = _take_rest(state, networks.whole)
+    return state
+
+
+def _take_rest(state: TrainingState, whole: Mapping[str, object]) -> str:
+    """Go on with what a whole checkpoint has beside its generator and average; say what that is."""
+    taken, left = ["generator", "average"], list[str]()
+    for name, network, optimiser, keys in (
+        ("generator's optimiser", state.generator, state.generator_optimiser, ("g", "g_optim")),
+        ("discriminator's optimiser", state.discriminator, state.discriminator_optimiser,
+         ("d", "d_optim")),
+    ):  # fmt: skip
+        table = whole.get(keys[0])
+        if network is None or optimiser is None:
+            continue
+        if keys[0] == "d":
+            (taken if is_table(table) else left).append("discriminator")
+        orders = [parameter_names(table)] if is_table(table) else []
+        orders.append(own_names(network, optimiser))
+        fits = take_moments(network, optimiser, whole.get(keys[1]), orders)
+        (taken if fits else left).append(name)
+    mean = whole.get("path_mean")
+    if isinstance(mean, Tensor) and mean.ndim == 0:
+        state.path_mean.copy_(mean)
+        taken.append("mean path length")
+    return f"{', '.join(taken)}" + (f"; not taken: {', '.join(left)}" if left else "")
 
 
 def retune(state: TrainingState, stage: Stage) -> None:

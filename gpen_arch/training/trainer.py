@@ -144,7 +144,11 @@ class Trainer:
             scalars = self.updates.step(micro_batches)
         except NonFiniteError as error:
             raise TrainingError(self._non_finite(micro_batches, error)) from error
-        update_average(state.average, state.generator, decay_at(state.step, options.ema_decay))
+        # An average that was taken over is no random start: it needs no plain mean at first.
+        taken, decay = self.config.model.start_whole, options.ema_decay
+        update_average(
+            state.average, state.generator, decay if taken else decay_at(state.step, decay)
+        )
         state.step += 1
         scalars["rate"] = torch.tensor(factor)
         return scalars
