@@ -150,7 +150,9 @@ def _tables(args: argparse.Namespace) -> dict[str, object]:
     tables = read_tables(named if named.is_file() else name)
     if args.stage is not None and is_table(tables):
         tables = {**tables, "stage": args.stage}
-    return {"stage": TrainingConfig.from_dict(tables).stage, **cast("dict[str, object]", tables)}
+    # A schedule is checked with the steps that the command line may give.
+    own = {**tables, SCHEDULE: []} if is_table(tables) else tables
+    return {"stage": TrainingConfig.from_dict(own).stage, **cast("dict[str, object]", tables)}
 
 
 def _set(tables: dict[str, object], table: str, key: str, value: object) -> None:

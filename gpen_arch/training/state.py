@@ -124,26 +124,31 @@ def begin(stage: Stage, device: torch.device) -> TrainingState:
 
 def _take_rest(state: TrainingState, whole: Mapping[str, object]) -> str:
     """Go on with what a whole checkpoint has beside its generator and average; say what that is."""
-    taken, left = ["generator", "average"], list[str]()
-    for name, network, optimiser, keys in (
-        ("generator's optimiser", state.generator, state.generator_optimiser, ("g", "g_optim")),
-        ("discriminator's optimiser", state.discriminator, state.discriminator_optimiser,
-         ("d", "d_optim")),
-    ):  # fmt: skip
-        table = whole.get(keys[0])
-        if network is None or optimiser is None:
-            continue
-        if keys[0] == "d":
-            (taken if is_table(table) else left).append("discriminator")
-        orders = [parameter_names(table)] if is_table(table) else []
-        orders.append(own_names(network, optimiser))
-        fits = take_moments(network, optimiser, whole.get(keys[1]), orders)
-        (taken if fits else left).append(name)
+    fits = {"generator": True, "average": True}
+    generator, optimiser = state.generator, state.generator_optimiser
+    fits["generator's optimiser"] = _take_memory(generator, optimiser, whole, "g")
+    discriminator, optimiser = state.discriminator, state.discriminator_optimiser
+    if discriminator is not None and optimiser is not None:
+        fits["discriminator"] = is_table(whole.get("d"))
+        fits["discriminator's optimiser"] = _take_memory(discriminator, optimiser, whole, "d")
     mean = whole.get("path_mean")
     if isinstance(mean, Tensor) and mean.ndim == 0:
         state.path_mean.copy_(mean)
-        taken.append("mean path length")
-    return f"{', '.join(taken)}" + (f"; not taken: {', '.join(left)}" if left else "")
+        fits["mean path length"] = True
+    left = [name for name, fit in fits.items() if not fit]
+    taken = ", ".join(name for name, fit in fits.items() if fit)
+    return f"{taken}; not taken: {', '.join(left)}" if left else taken
+
+
+def _take_memory(
+    network: nn.Module, optimiser: torch.optim.Optimizer, whole: Mapping[str, object], name: str
+) -> bool:
+    """Published optimisers have the network's own order, ours that of its groups."""
+    table = whole.get(name)
+    if not is_table(table):
+        return False
+    orders = (parameter_names(table), own_names(network, optimiser))
+    return take_moments(network, optimiser, whole.get(f"{name}_optim"), orders)
 
 
 def retune(state: TrainingState, stage: Stage) -> None:

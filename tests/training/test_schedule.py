@@ -94,6 +94,13 @@ def test_a_schedule_is_read_from_toml_and_survives_json(tmp_path: Path) -> None:
     assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
+def test_the_pages_example_is_a_schedule(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/stages.md").read_text()
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "parts.toml").write_text(f"[run]\nsteps = 80000\n{example}")
+    assert [start for start, _ in load_config(tmp_path / "parts.toml").parts()] == [0, 20000, 60000]
+
+
 def test_losses_and_rates_change_at_their_steps(whole: Path) -> None:
     records = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     by_step = {each["step"]: each for each in records if "rate" in each}
