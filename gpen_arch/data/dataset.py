@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from ..degradation.operations import Image, as_grey, clipped
 from ..degradation.recipe import Recipe, Stream, degrade_pair, generator_for
+from ..degradation.recipes import load_recipe
 from ..errors import DatasetError
 from ..progress import ProgressCallback, ignore_progress
 from .framing import OVERSAMPLING, Framing, reframe
@@ -133,10 +134,10 @@ class FaceDataset(Dataset[FaceItem]):
             {self.source.name(place): look for place, look in enumerate(self._looks)}
         )
 
-    def with_recipe(self, recipe: Recipe) -> FaceDataset:
-        """The same faces, degraded otherwise; they share what is decoded."""
+    def with_recipe(self, name: str) -> FaceDataset:
+        """The same faces, degraded by the recipe of this name; they share what is decoded."""
         other = copy(self)
-        other.recipe = self._own_flips(recipe)
+        other.recipe = self._own_flips(load_recipe(name))
         return other
 
     def _own_flips(self, recipe: Recipe) -> Recipe:

@@ -86,6 +86,10 @@ class Examples(Protocol):
         """Return what is known of the pictures' files, to be kept for the next time."""
         ...
 
+    def with_recipe(self, name: str) -> Examples:
+        """Return the same pictures, degraded by the recipe of this name (or in this file)."""
+        ...
+
 
 class PlacedExamples(Dataset[Mapping[str, Any]]):
     """Examples by (epoch, index)."""

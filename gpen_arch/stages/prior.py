@@ -67,10 +67,6 @@ class Prior:
         recipe = Recipe("none", flip=0.5, grey=0.0)
         return open_good(request, recipe, accelerator, on_progress), None
 
-    def degraded_as(self, train: Examples, recipe: str) -> Examples:
-        """Never asked: the stage takes no recipe."""
-        raise NotImplementedError("a prior's faces are not degraded")
-
     def watcher(self, val: Examples | None, accelerator: Accelerator) -> SampleSheet:
         """Pictures of the same chance at every step."""
         return SampleSheet(self.sizes, self.config.prior.mixing)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ..data.dataset import FaceDataset
 from ..data.sampler import Examples
-from ..degradation.recipes import load_recipe
 from ..networks.gpen import GPEN, per_layer
 from ..progress import ProgressCallback
 from ..training.accelerator import Accelerator
@@ -53,10 +52,6 @@ class Restorer:
         if not (request.out / CONFIG_FILE).is_file():  # a run that goes on has a decoder
             require_decoder(request.config)
         return open_pairs(request, accelerator, on_progress)
-
-    def degraded_as(self, train: Examples, recipe: str) -> FaceDataset:
-        """The same faces."""
-        return cast(FaceDataset, train).with_recipe(load_recipe(recipe))
 
     def watcher(self, val: Examples | None, accelerator: Accelerator) -> Validator:
         """PSNR on the validation pairs, and LPIPS where the best is chosen by it."""

@@ -57,7 +57,7 @@ class Feed:
                 recipes.append(part.data.recipe)
         yield 0, starts[1] if len(starts) > 1 else None, self.train
         for start, end, recipe in zip(starts[1:], [*starts[2:], None], recipes[1:], strict=True):
-            yield start, end, self.stage.degraded_as(self.train, recipe)
+            yield start, end, self.train.with_recipe(recipe)
 
     def _loader(self, examples: Examples, step: int) -> DataLoader[Any]:
         workers = self.config.data.workers

@@ -161,13 +161,6 @@ class Stage(Protocol):
         """
         ...
 
-    def degraded_as(self, train: Examples, recipe: str) -> Examples:
-        """Return the pictures to train on, degraded by another recipe: a later part's.
-
-        Asked only of a stage that takes ``data.recipe``.
-        """
-        ...
-
     def watcher(self, val: Examples | None, accelerator: Accelerator) -> Watcher:
         """Return what watches the run's progress."""
         ...
