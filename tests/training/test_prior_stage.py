@@ -18,7 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from gpen_arch.commands.train import BUILTIN, add_train_command
-from gpen_arch.errors import InvalidOptionError, WeightsMismatchError
+from gpen_arch.errors import (
+    InvalidOptionError,
+    TrainingError,
+    UnsupportedModelError,
+    WeightsMismatchError,
+)
 from gpen_arch.loading import read_state_dict
 from gpen_arch.networks.gpen import GPENConfig, Synthesis
 from gpen_arch.stages.prior import SampleSheet, draw, noise_shapes
@@ -155,6 +160,20 @@ def test_a_prior_goes_on_from_another_run(faces: Path, tmp_path: Path) -> None:
     assert_equal_weights(dict(state.generator.state_dict()), final(tmp_path / "run"))
     with pytest.raises(WeightsMismatchError, match=r"of 32 px .* found one of 16 px with 2"):
         begun(prior_config(model={"size": 32, "start": start}))
+
+
+def test_networks_of_another_kind_or_run_are_named(faces: Path, tmp_path: Path) -> None:
+    train(*command(faces, tmp_path / "run", prior_config(run={"steps": 1})))
+    weights = tmp_path / "run/weights"
+    prior, critic = (str(weights / f"prior-last{end}.safetensors") for end in ("", "-D"))
+    with pytest.raises(WeightsMismatchError, match="found no StyleGAN2 generator"):
+        begun(prior_config(model={"start": critic}))
+    with pytest.raises(UnsupportedModelError, match=r"prior-last\.safetensors: expected"):
+        begun(prior_config(model={"start_discriminator": prior}))
+    with pytest.raises(TrainingError, match="discriminator of 32 px, found one of 16 px in"):
+        begun(prior_config(model={"size": 32, "start_discriminator": critic}))
+    with pytest.raises(WeightsMismatchError, match="style_dim"):
+        begun(prior_config(model={"style_dim": 8, "start": prior}))
 
 
 def test_degraded_partners_are_not_read(faces: Path, tmp_path: Path) -> None:
