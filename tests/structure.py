@@ -29,6 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("portrait", "degradation"),
     ("evaluation", "data"),
     ("training",),
+    ("stages",),
     ("benchmark",),
     ("commands", NODES),
     (CORE,),  # gpen_arch/__init__.py: what `import gpen_arch` offers

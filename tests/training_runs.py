@@ -11,7 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from gpen_arch.loading import read_state_dict
+from gpen_arch.stages.registry import make_stage
+from gpen_arch.stages.session import make_accelerator
 from gpen_arch.training.config import TrainingConfig
+from gpen_arch.training.stage import Stage
+from gpen_arch.training.state import TrainingState, begin
+from gpen_arch.training.updates import Updates
 
 TINY_MODEL = {"size": 32, "style_dim": 16, "n_mlp": 1, "channel_multiplier": 1, "narrow": 1 / 64}
 
@@ -57,3 +62,19 @@ def assert_equal_weights(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -
     assert one.keys() == two.keys()
     for key, value in one.items():
         assert torch.equal(value, two[key]), key
+
+
+def stage_of(config: TrainingConfig) -> Stage:
+    """The configuration's stage on the CPU."""
+    return make_stage(config, make_accelerator(config, "cpu"))
+
+
+def begun(config: TrainingConfig) -> TrainingState:
+    """A run's state at step 0, on the CPU."""
+    stage = stage_of(config)
+    return begin(stage, make_accelerator(config, "cpu").device)
+
+
+def updates_of(config: TrainingConfig, state: TrainingState) -> Updates:
+    """What changes the state, step by step."""
+    return Updates(stage_of(config), state, make_accelerator(config, "cpu"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -17,6 +18,7 @@ from torch.utils.data import Dataset
 
 from ..degradation.operations import Image, as_grey, clipped
 from ..degradation.recipe import Recipe, Stream, degrade_pair, generator_for
+from ..degradation.recipes import load_recipe
 from ..errors import DatasetError
 from ..progress import ProgressCallback, ignore_progress
 from .framing import OVERSAMPLING, Framing, reframe
@@ -106,9 +108,8 @@ class FaceDataset(Dataset[FaceItem]):
             )
         self.size, self.seed, self.stream = size, seed, stream
         self.augmentation = augmentation or Augmentation()
-        self.recipe = recipe or Recipe("none")  # ready pairs have no use for one
-        if self.augmentation.flip is not None:
-            self.recipe = self.recipe.without_flip()
+        # Ready pairs have no use for a recipe.
+        self.recipe = self._own_flips(recipe or Recipe("none"))
         if looks is None:
             looks = look_at(self.source, PictureIndex(), range(len(self.source)), on_progress)
         self._looks = looks
@@ -132,6 +133,15 @@ class FaceDataset(Dataset[FaceItem]):
         return PictureIndex(
             {self.source.name(place): look for place, look in enumerate(self._looks)}
         )
+
+    def with_recipe(self, name: str) -> FaceDataset:
+        """The same faces, degraded by the recipe of this name; they share what is decoded."""
+        other = copy(self)
+        other.recipe = self._own_flips(load_recipe(name))
+        return other
+
+    def _own_flips(self, recipe: Recipe) -> Recipe:
+        return recipe if self.augmentation.flip is None else recipe.without_flip()
 
     def __getitem__(self, index: int) -> FaceItem:
         return self.item(index, 0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from ..degradation.recipe import Stream, generator_for
-from .dataset import FaceDataset, FaceItem
+from .picture_index import PictureIndex
 
 Place = tuple[int, int]
 """(epoch, index)."""
@@ -69,12 +70,33 @@ class StepSampler(Sampler[list[Place]]):
         return epoch, int(self._orders[epoch][index])
 
 
-class PlacedFaces(Dataset[FaceItem]):
-    """A :class:`FaceDataset` by (epoch, index)."""
+class Examples(Protocol):
+    """Pictures to train on or to judge by, such as a :class:`.dataset.FaceDataset`."""
 
-    def __init__(self, faces: FaceDataset) -> None:
-        self.faces = faces
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, place: Place) -> FaceItem:
+    def item(self, index: int, epoch: int) -> Mapping[str, Any]:
+        """Return one example, a function of these numbers alone, for torch's default collation.
+
+        Its ``name`` says in messages which picture it is.
+        """
+        ...
+
+    def index(self) -> PictureIndex:
+        """Return what is known of the pictures' files, to be kept for the next time."""
+        ...
+
+    def with_recipe(self, name: str) -> Examples:
+        """Return the same pictures, degraded by the recipe of this name (or in this file)."""
+        ...
+
+
+class PlacedExamples(Dataset[Mapping[str, Any]]):
+    """Examples by (epoch, index)."""
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+
+    def __getitem__(self, place: Place) -> Mapping[str, Any]:
         epoch, index = place
-        return self.faces.item(index, epoch)
+        return self.examples.item(index, epoch)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -136,6 +136,13 @@ class TableSource:
         raise InvalidImageError(
             f"{name}: expected a path, encoded bytes or a picture; found {type(cell).__name__}."
         )
+
+
+def without_partners(source: FaceSource) -> FaceSource:
+    """Return the good pictures of a source alone."""
+    if isinstance(source, FileSource):
+        return replace(source, degraded=())
+    return replace(source, paired=False) if isinstance(source, TableSource) else source
 
 
 def open_source(spec: str | Path) -> FaceSource:

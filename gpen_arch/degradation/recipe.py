@@ -141,6 +141,10 @@ class Stream(IntEnum):
     AUGMENTED_TRUTH = 5
     AUGMENTED_FAKE = 6
     AUGMENTED_BOTH = 7
+    FAKE_FOR_DISCRIMINATOR = 8
+    FAKE_FOR_GENERATOR = 9
+    FAKE_FOR_PATH = 10
+    SAMPLES = 11
 
 
 def generator_for(

@@ -132,15 +132,18 @@ class Synthesis(nn.Module):
             self.to_rgbs.append(ToRGB(2 * width, style_dim, upsample=True))
 
     def forward(self, latents: Tensor, features: list[Tensor]) -> Tensor:
-        """Latents (B, num_latents, style_dim) and features from 4 px upwards, to (B, 3, S, S)."""
+        """Latents (B, num_latents, style_dim) to (B, 3, S, S).
+
+        ``features`` are from 4 px upwards, one a layer: what an encoder has found, or noise.
+        """
         x = self.conv1(self.input(latents.shape[0]), latents[:, 0], features[0])
         image = self.to_rgb1(x, latents[:, 1])
-        blocks = zip(self.convs[::2], self.convs[1::2], self.to_rgbs, features[1:], strict=True)
-        for index, (conv_up, conv, to_rgb, feature) in enumerate(blocks):
+        blocks = zip(self.convs[::2], self.convs[1::2], self.to_rgbs, strict=True)
+        for index, (conv_up, conv, to_rgb) in enumerate(blocks):
             # A resolution's last style is shared with the next one's first (StyleGAN2, fig. 7).
             first = 1 + 2 * index
-            x = conv_up(x, latents[:, first], feature)
-            x = conv(x, latents[:, first + 1], feature)
+            x = conv_up(x, latents[:, first], features[first])
+            x = conv(x, latents[:, first + 1], features[first + 1])
             image = to_rgb(x, latents[:, first + 2], image)
         return image
 
@@ -179,7 +182,12 @@ class GPEN(nn.Module):
         """The picture, and the latents that it was made from (for path-length regularisation)."""
         features = self.encode(x)[::-1]
         latents = self.map(features[0])
-        return self.generator(latents, features), latents
+        return self.generator(latents, per_layer(features)), latents
+
+
+def per_layer(features: list[Tensor]) -> list[Tensor]:
+    """Each resolution's feature, from 4 px upwards, for both of its layers; 4 px has only one."""
+    return [features[0], *(feature for feature in features[1:] for _ in range(2))]
 
 
 def _build(shapes: Shapes) -> GPEN:

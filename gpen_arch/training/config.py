@@ -2,286 +2,170 @@
 
 from __future__ import annotations
 
-import typing
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
-from ..networks.discriminator import DiscriminatorConfig
-from ..networks.gpen import GPENConfig
-from ..settings import (
-    BelowOne,
-    Count,
-    Natural,
-    Positive,
-    Rule,
-    Rules,
-    Weight,
-    check,
-    from_plain,
-    is_table,
-    one_of,
-    read_plain,
-    to_plain,
-    within,
+from ..errors import InvalidOptionError
+from ..settings import Rules, check, from_plain, is_table, read_plain, to_plain
+from .options import (
+    DataOptions,
+    DeviceOptions,
+    LossOptions,
+    ModelOptions,
+    OptimiserOptions,
+    PriorOptions,
+    RunOptions,
 )
-from .diffaugment import Kind
-
-EMA_DECAY = 0.5 ** (32 / 10_000)
-"""GPEN's published decay of the averaged weights, per step."""
-
-SIZES = tuple(2**power for power in range(3, 12))
-
-Part = Literal["encoder", "mapping", "decoder"]
-LEARNS = Rule("a part left that learns", lambda parts: set(parts) != set(typing.get_args(Part)))
-IN_ORDER = Rule("two numbers in order, 0.5..2", lambda s: 0.5 <= s[0] <= s[1] <= 2)
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """The networks' sizes and where their weights start.
-
-    Attributes:
-        size: side of the pictures, pixels; a power of two from 8 up.
-        style_dim, n_mlp, channel_multiplier, narrow: see :class:`GPENConfig`.
-        injection: first value of the factors on the encoder's features, from scratch only
-            (published: 0, for a pretrained prior; 1 learns faster without one).
-        stddev_group: pictures that share the discriminator's minibatch statistic, a process.
-            GPEN's own takes the whole batch, which is the same up to 4; groups make processes equal
-            one with a larger batch.
-        start: a GPEN checkpoint to go on from; of a trainer's, the averaged weights.
-        start_discriminator: its discriminator.
-        prior: a StyleGAN2 checkpoint whose synthesis network becomes the decoder.
-        freeze: parts that do not learn.
-    """
-
-    size: Annotated[int, one_of(*SIZES)] = 256
-    style_dim: Count = 512
-    n_mlp: Count = 8
-    channel_multiplier: Count = 2
-    narrow: Positive = 1.0
-    injection: float = 0.0
-    stddev_group: Count = 4
-    start: str = ""
-    start_discriminator: str = ""
-    prior: str = ""
-    freeze: Annotated[tuple[Part, ...], LEARNS] = ()
-
-    def rules(self) -> Rules:
-        """What holds between these options."""
-        fewest = min(self.generator.channels(4), self.generator.channels(self.size))
-        return [
-            ("narrow large enough for a channel at every size", fewest >= 1),
-            ("start or prior, not both", not (self.start and self.prior)),
-        ]
-
-    @property
-    def generator(self) -> GPENConfig:
-        return GPENConfig(
-            self.size, self.style_dim, self.n_mlp, self.channel_multiplier, self.narrow
-        )
-
-    @property
-    def discriminator(self) -> DiscriminatorConfig:
-        return DiscriminatorConfig(
-            self.size, self.channel_multiplier, self.narrow, self.stddev_group
-        )
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """What the network sees.
-
-    Attributes:
-        recipe: a published recipe's name, or a recipe's file.
-        batch_size: pictures a process and micro-batch.
-        flip: chance of mirroring; negative leaves it to the recipe.
-        jitter: strength of the colour jitter, 0..1.
-        rotation: largest turn either way, degrees.
-        scale: least and largest size of the face against the picture's own framing. FFHQ's faces
-            are 1.17 times as large as GPEN's template has them.
-        shift: largest shift along each axis, as a part of the side.
-        workers: processes that prepare pictures; 0 prepares them in the training process.
-        cache: keep decoded pictures in memory.
-        val_count: pictures of the validation set that are used; 0 is all.
-    """
-
-    recipe: str = "gfpgan"
-    batch_size: Count = 4
-    flip: float = -1.0
-    jitter: BelowOne = 0.0
-    rotation: Annotated[float, within(0, 45)] = 0.0
-    scale: Annotated[tuple[float, float], IN_ORDER] = (1.0, 1.0)
-    shift: Annotated[float, within(0, 0.25)] = 0.0
-    workers: Natural = 1
-    cache: bool = False
-    val_count: Natural = 64
-
-
-@dataclass(frozen=True)
-class LossOptions:
-    """Weights of the losses; 0 switches one off (and what only it needs).
-
-    Attributes:
-        pixel: which difference ``pixel_weight`` weighs, of pictures in -1..1.
-        frequency_weight: L1 between Fourier coefficients, for sharper pictures without a GAN.
-        gradient_weight: L1 between differences of neighbouring pixels.
-        adversarial_weight: the non-saturating loss.
-        feature_weight: distance of the discriminator's features (GPEN, equation 5; paper: 0.02).
-        augment: how faces are changed before the discriminator sees them (DiffAugment), for sets
-            of a few thousand faces and fewer.
-        identity_weight: 1 - cosine of ArcFace features.
-        perceptual, perceptual_weight: LPIPS, and by which backbone.
-        perceptual_crop: side of the random square that it looks at, pixels; 0 is all.
-        perceptual_shrink: the part of the batch that it looks at is 1 / perceptual_shrink.
-        r1_gamma, r1_every: the discriminator's gradient penalty and its interval in steps.
-        path_weight, path_every, path_shrink: path-length regularisation, its interval, and the
-            part of the batch that it looks at (1 / path_shrink).
-    """
-
-    pixel: Literal["l1", "smooth_l1", "charbonnier", "l2", "psnr"] = "l1"
-    pixel_weight: Weight = 1.0
-    frequency_weight: Weight = 0.0
-    gradient_weight: Weight = 0.0
-    adversarial_weight: Weight = 1.0
-    feature_weight: Weight = 0.02
-    augment: tuple[Kind, ...] = ()
-    identity_weight: Weight = 0.0
-    perceptual: Literal["alex", "vgg"] = "vgg"
-    perceptual_weight: Weight = 0.0
-    perceptual_crop: Natural = 0
-    perceptual_shrink: Count = 1
-    r1_gamma: Weight = 10.0
-    r1_every: Count = 16
-    path_weight: Weight = 2.0
-    path_every: Count = 4
-    path_shrink: Count = 2
-
-    def rules(self) -> Rules:
-        """What holds between these options."""
-        weights = {key: value for key, value in vars(self).items() if key.endswith("_weight")}
-        used = [weight for key, weight in weights.items() if key != "path_weight"]
-        return [("a weight over 0 beside path_weight", max(used) > 0)]
-
-    @property
-    def needs_discriminator(self) -> bool:
-        return self.adversarial_weight > 0 or self.feature_weight > 0
-
-    def weight_of(self, name: str) -> float:
-        """Return the weight of a loss by its name."""
-        weight: float = getattr(self, f"{name}_weight")
-        return weight
-
-
-@dataclass(frozen=True)
-class OptimiserOptions:
-    """Adam, one learning rate a part (paper: 100 : 10 : 1), and their course.
-
-    Attributes:
-        betas: before the correction for lazy regularisation.
-        warmup: steps of linear growth from 0.
-        decay: ``cosine`` and ``linear`` reach 0 at the last step.
-        clip: largest gradient norm; 0 does not clip.
-        accumulate: micro-batches a step.
-        ema_decay: of the averaged weights, a step; it grows to that from a plain mean, also where
-            a run starts from a checkpoint.
-    """
-
-    encoder_lr: Weight = 2e-3
-    decoder_lr: Weight = 2e-4
-    discriminator_lr: Weight = 2e-5
-    betas: tuple[BelowOne, BelowOne] = (0.0, 0.99)
-    warmup: Natural = 0
-    decay: Literal["constant", "cosine", "linear"] = "constant"
-    clip: Weight = 0.0
-    accumulate: Count = 1
-    ema_decay: BelowOne = EMA_DECAY
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How long, and what is written how often (in steps).
-
-    Attributes:
-        precision: of forward and backward passes, apart from the regularisers. Not fp16: gradients
-            are not scaled, which it would need.
-        best: the validation score by which the best weights are chosen: PSNR, or LPIPS (alex),
-            which is computed only then.
-    """
-
-    steps: Count = 100_000
-    seed: int = 0
-    precision: Literal["no", "bf16"] = "no"
-    log_every: Count = 50
-    validate_every: Count = 1000
-    checkpoint_every: Count = 1000
-    keep: Count = 3
-    best: Literal["psnr", "lpips"] = "psnr"
-    samples: Count = 6
-    tensorboard: bool = True
-
-
-@dataclass(frozen=True)
-class DeviceOptions:
-    """How a step is computed; nothing but rounding depends on it.
-
-    Attributes:
-        channels_last: keep pictures and features in the order that convolutions like best.
-        compile: let torch compile the generator's plain steps and the losses' networks; on a CPU
-            it takes a C++ compiler, and half a minute at the start. The regularisers stay as they
-            are: their gradients of gradients cannot be compiled.
-    """
-
-    channels_last: bool = True
-    compile: bool = False
+from .parts import Part, Tables, parts_from_plain
+from .stage_options import STAGE_OPTIONS, StageName
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that decides a run's weights, apart from the pictures."""
+    """Everything that decides a run's weights, apart from the pictures.
 
+    Attributes:
+        stage: which kind of network is trained; it says which of the options there are.
+        schedule: what changes during the run; see :mod:`.parts`.
+    """
+
+    stage: StageName = "restorer"
     model: ModelOptions = field(default_factory=ModelOptions)
+    prior: PriorOptions = field(default_factory=PriorOptions)
     data: DataOptions = field(default_factory=DataOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     run: RunOptions = field(default_factory=RunOptions)
     device: DeviceOptions = field(default_factory=DeviceOptions)
+    schedule: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         check(self, "configuration")
+        self.parts()
 
     def rules(self) -> Rules:
         """What holds between options of several tables."""
         size, group = self.data.batch_size, self.model.stddev_group
+        foreign, starts = self._foreign(), [part.start for part in self.schedule]
         return [
             (
                 f"data.batch_size a multiple of model.stddev_group ({group}) or below it, "
                 f"found {size}",
                 size < group or size % group == 0,
-            )
+            ),
+            (f"options of the stage {self.stage} only, found {', '.join(foreign)}", not foreign),
+            (
+                f"parts of the schedule in order, and before run.steps ({self.run.steps}), found "
+                f"from = {', '.join(map(str, starts))}",
+                all(one < other for one, other in pairwise([*starts, self.run.steps])),
+            ),
         ]
 
-    def to_dict(self) -> dict[str, Any]:
+    def parts(self) -> list[tuple[int, TrainingConfig]]:
+        """The first step of each part of the run, from 0 on, and what holds in it.
+
+        Raises:
+            InvalidOptionError: a part whose values cannot be.
+        """
+        if not self.schedule:
+            return [(0, self)]
+        whole = replace(self, schedule=())
+        found: list[tuple[int, TrainingConfig]] = [(0, whole)]
+        tables = whole.to_dict()
+        for part in self.schedule:
+            try:
+                tables = part.applied_to(tables)
+                found.append((part.start, TrainingConfig.from_dict(tables)))
+            except InvalidOptionError as error:
+                raise InvalidOptionError(f"schedule from {part.start}: {error}") from error
+        return found
+
+    def _foreign(self) -> list[str]:
+        """The options that were given a value, and that this stage does not take."""
+        defaults = stage_defaults(self.stage)
+        return [
+            f"{table}.{key} = {value!r}"
+            for table, values in self.to_dict().items()
+            if is_table(values)
+            for key, value in values.items()
+            if not self.takes(table, key) and value != defaults[table][key]
+        ]
+
+    def takes(self, table: str, key: str) -> bool:
+        """Return whether this option is one of the stage's."""
+        return bool({table, f"{table}.{key}"} & STAGE_OPTIONS[self.stage].takes)
+
+    @property
+    def needs_discriminator(self) -> bool:
+        """Whether any part of the run has a loss that does."""
+        return any(part.loss.needs_discriminator for _, part in self.parts())
+
+    def to_dict(self) -> Tables:
         """Plain dicts, lists, numbers and strings."""
-        return to_plain(self)
+        return {**to_plain(self), "schedule": [part.to_plain() for part in self.schedule]}
 
     @staticmethod
     def from_dict(values: object) -> TrainingConfig:
-        """The configuration that these tables describe; what they lack keeps its default.
+        """The configuration that these tables describe; what they lack keeps its stage's default.
 
         Raises:
-            InvalidOptionError: names the key that is unknown, of a wrong type or out of range.
+            InvalidOptionError: names the key that is unknown, of a wrong type or out of range, or
+                that the stage does not take.
         """
-        return from_plain(TrainingConfig, values)
+        if not is_table(values):
+            return from_plain(TrainingConfig, values)
+        tables = _completed(values)
+        schedule = parts_from_plain(tables.pop("schedule", []))
+        return replace(from_plain(TrainingConfig, tables), schedule=schedule)
+
+
+def stage_defaults(stage: str) -> Tables:
+    """The tables of a configuration of which nothing is said but its stage."""
+    tables = {
+        name: to_plain(kind())
+        for name, kind in (
+            ("model", ModelOptions),
+            ("prior", PriorOptions),
+            ("data", DataOptions),
+            ("loss", LossOptions),
+            ("optimiser", OptimiserOptions),
+            ("run", RunOptions),
+            ("device", DeviceOptions),
+        )
+    }
+    for name, values in STAGE_OPTIONS[stage].defaults.items():
+        tables[name].update(values)
+    return tables
+
+
+def _completed(values: Mapping[str, object]) -> Tables:
+    """The tables with their stage's defaults; what is wrong in them stays, to be named."""
+    stage, tables = values.get("stage", "restorer"), dict(values)
+    own = STAGE_OPTIONS.get(stage) if isinstance(stage, str) else None
+    for name, defaults in own.defaults.items() if own else ():
+        given = values.get(name, {})
+        tables[name] = {**defaults, **given} if is_table(given) else given
+    return tables
+
+
+def read_tables(path: str | Path) -> object:
+    """Read a ``.toml`` configuration, or the one in a run folder's ``config.json``, unchecked.
+
+    Raises:
+        InvalidOptionError: unreadable.
+    """
+    values = read_plain(Path(path), "a training configuration")
+    if is_table(values) and {"config", "processes"} <= values.keys():
+        return values["config"]
+    return values
 
 
 def load_config(path: str | Path) -> TrainingConfig:
-    """Read a ``.toml`` configuration, or the one in a run folder's ``config.json``.
+    """Return the configuration in a file that :func:`read_tables` reads.
 
     Raises:
         InvalidOptionError: unreadable, or not a configuration.
     """
-    values = read_plain(Path(path), "a training configuration")
-    if is_table(values) and {"config", "processes"} <= values.keys():
-        values = values["config"]
-    return TrainingConfig.from_dict(values)
+    return TrainingConfig.from_dict(read_tables(path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .config import OptimiserOptions, TrainingConfig
+from .config import TrainingConfig
 
 RATES = ("encoder_lr", "decoder_lr", "discriminator_lr")
 
@@ -27,9 +27,17 @@ def fewer_workers(config: TrainingConfig) -> str:
     )
 
 
-def gentler(options: OptimiserOptions) -> str:
+def gentler(config: TrainingConfig) -> str:
     """Return how a run goes on that has become unstable: half the rates, clipped gradients."""
-    lower = " ".join(f"optimiser.{name}={getattr(options, name) / 2:g}" for name in RATES)
+    options = config.optimiser
+    scheduled = [option for part in config.schedule for option in part.options]
+    if any(option.startswith("optimiser.") for option in scheduled):
+        return (
+            "look at these files, and go on with lower rates: change them in the schedule of the "
+            "configuration's file; then the same command, with --continue-with schedule"
+        )
+    rates = [name for name in RATES if config.takes("optimiser", name)]
+    lower = " ".join(f"optimiser.{name}={getattr(options, name) / 2:g}" for name in rates)
     clip = options.clip / 2 or 1.0
     return (
         "look at these files, and go on with lower rates or smaller gradients: the same command, "

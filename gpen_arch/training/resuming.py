@@ -26,12 +26,15 @@ HARMLESS = frozenset(
 SHARING = frozenset({"config.data.batch_size", "config.optimiser.accumulate", "processes"})
 """How a step's faces are shared out; it may differ where the same faces meet in every loss."""
 
-FIXED = ("config.model.", "config.run.seed", "format")
+FIXED = ("config.stage", "config.model.", "config.run.seed", "format")
 """What makes it another run."""
 
 
 PICTURES = frozenset({"data.train", "data.train_faces", "data.val", "data.val_faces"})
 """Options of the command, not of the configuration, that a run may go on with others of."""
+
+SCHEDULE = "schedule"
+"""All parts of the run together, which is one value: it comes from the configuration's file."""
 
 JUDGED = frozenset({"run.best", "data.val", "data.val_faces", "data.val_count"})
 """By what the best weights are chosen: scores from before a change cannot be compared."""
@@ -69,7 +72,7 @@ def refused(
     """Return the changes that the run's folder does not go on with.
 
     Args:
-        before, now: descriptions of a run (see ``session.describe``).
+        before, now: descriptions of a run (see ``stages.session.describe``).
         allowed: options that the user lists as changed, such as ``optimiser.encoder_lr``.
     """
     same_shares = _shares(before) == _shares(now)
@@ -108,14 +111,18 @@ def _constant(description: Mapping[str, Any]) -> bool:
     return TrainingConfig.from_dict(description["config"]).optimiser.decay == "constant"
 
 
-def _shares(description: Mapping[str, Any]) -> tuple[int, ...]:
-    """How many faces a step has in all, and how many of them each loss sees at once.
+def _shares(description: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    """How many faces a step has in all, and how many of them each loss sees at once, by part.
 
     Everything else about a step is a mean over faces, whoever computes it.
     """
     config = TrainingConfig.from_dict(description["config"])
+    return [_shares_of(part, int(description["processes"])) for _, part in config.parts()]
+
+
+def _shares_of(config: TrainingConfig, processes: int) -> tuple[int, ...]:
     size, loss = config.data.batch_size, config.loss
-    batches = config.optimiser.accumulate * int(description["processes"])
+    batches = config.optimiser.accumulate * processes
     group = min(size, config.model.stddev_group) if loss.needs_discriminator else 0
     path = batches * max(1, size // loss.path_shrink) if loss.path_weight else 0
     perceptual = batches * max(1, size // loss.perceptual_shrink) if loss.perceptual_weight else 0

@@ -33,7 +33,7 @@ class RunFolder:
 
     Args:
         root: the folder.
-        description: of the run; see ``session.describe``.
+        description: of the run; see ``stages.session.describe``.
         keep: how many checkpoints stay.
         claim: whether this process writes.
         allowed: options that the user lists as changed.

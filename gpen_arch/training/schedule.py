@@ -6,7 +6,7 @@ from math import cos, pi
 
 import torch
 
-from .config import OptimiserOptions
+from .options import OptimiserOptions
 
 
 def rate_factor(step: int, steps: int, options: OptimiserOptions) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,30 +12,24 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
-from ..data.dataset import FaceDataset
-from ..data.sampler import PlacedFaces, Share, StepSampler
+from ..data.sampler import Examples
 from ..device.memory import is_out_of_memory
 from ..errors import InsufficientMemoryError, TrainingError, first_line
 from ..progress import ProgressCallback, ignore_progress
 from . import remedies
 from .accelerator import Accelerator
 from .checkpoints import export_weights, read_checkpoint, step_of
-from .config import TrainingConfig
 from .ema import decay_at, update_average
+from .feed import Feed
 from .resuming import JUDGED
 from .run_folder import RunFolder
 from .schedule import rate_factor, set_rates
-from .speed import limit_spawned_worker, single_threaded_opencv, to_device
-from .state import TrainingState, begin
-from .updates import NonFiniteError, Pair, PictureLoss, Scalars, Updates
-from .validation import Validator
+from .stage import Batch, Stage, Watcher
+from .state import TrainingState, begin, retune
+from .updates import NonFiniteError, Scalars, Updates
 
 logger = logging.getLogger(__name__)
-
-LAST_WEIGHTS, BEST_WEIGHTS = "gpen-last.safetensors", "gpen-best.safetensors"
-LAST_DISCRIMINATOR = "gpen-last-D.safetensors"
 
 
 @dataclass(frozen=True)
@@ -46,7 +39,8 @@ class TrainingResult:
     Attributes:
         step: steps done.
         finished: False when it was asked to stop before.
-        score, best_step: the best validation score (``run.best``; LPIPS negated), and where it was.
+        score, best_step: the best validation score (``run.best``; LPIPS negated), and where it was;
+            minus infinity and 0 where the stage has no figure of its own.
         weights: the averaged weights at the end.
     """
 
@@ -61,12 +55,11 @@ class Trainer:
     """One run in one folder; a folder with checkpoints is resumed.
 
     Args:
-        config: what decides the weights.
+        stage: what is trained.
         folder: the run's.
-        train, val: the pictures (``val`` with a recipe without augmentation).
+        train: the pictures to train on.
+        watcher: what looks at the averaged weights.
         accelerator: device, precision and processes.
-        extra: further picture losses by name, with weights.
-        lpips: the network that measures LPIPS in validation; ``run.best`` may need it.
         scalars: called with (step, values) beside the JSONL file; for TensorBoard.
 
     Raises:
@@ -75,21 +68,20 @@ class Trainer:
 
     def __init__(
         self,
-        config: TrainingConfig,
+        stage: Stage,
         folder: RunFolder,
-        train: FaceDataset,
-        val: FaceDataset,
+        train: Examples,
+        watcher: Watcher,
         accelerator: Accelerator,
-        extra: dict[str, tuple[float, PictureLoss]] | None = None,
         scalars: Callable[[int, dict[str, float]], None] | None = None,
-        lpips: nn.Module | None = None,
     ) -> None:
-        self.config, self.folder, self.train, self.accelerator = config, folder, train, accelerator
-        self.state: TrainingState = begin(config, accelerator.device)
+        self.stage, self.config, self.parts = stage, stage.config, stage.config.parts()
+        self.folder, self.train, self.accelerator = folder, train, accelerator
+        self.state: TrainingState = begin(stage, accelerator.device)
         self._resume()
-        self.updates = Updates(config, self.state, accelerator, extra)
-        share = accelerator.process_index, accelerator.num_processes
-        self.validator = Validator(val, config.data.val_count, lpips, share)
+        self.updates = Updates(stage, self.state, accelerator)
+        self.feed = Feed(stage, train, accelerator)
+        self.watcher = watcher
         self._scalars = scalars
 
     def run(
@@ -109,12 +101,12 @@ class Trainer:
             raise self._explained(error) from error
         self._finish()
         best, best_step = self.state.best
-        weights = self.folder.weights / LAST_WEIGHTS
+        weights = self._exported("last")
         finished = self.state.step >= self.config.run.steps
         return TrainingResult(self.state.step, finished, best, best_step, weights)
 
     def _loop(self, stop: Callable[[], bool], on_progress: ProgressCallback) -> None:
-        steps, batches = self.config.run.steps, self._batches()
+        steps, batches = self.config.run.steps, self.feed.batches(self.state.step)
         on_progress(self.state.step, steps)
         # All processes stop after the same step.
         while self.state.step < steps and not self.accelerator.any(stop()):
@@ -134,17 +126,29 @@ class Trainer:
             self.folder.rewind(self.state.step)
         self.accelerator.wait_for_everyone()
 
-    def _step(self, batches: Iterator[Pair]) -> Scalars:
+    def _enter_part(self) -> None:
+        """Let what the run's schedule says hold from this step on."""
+        now = next(part for start, part in reversed(self.parts) if start <= self.state.step)
+        if now is not self.stage.config:
+            self.stage.config = now
+            retune(self.state, self.stage)
+
+    def _step(self, batches: Iterator[Batch]) -> Scalars:
+        self._enter_part()
         options, state = self.config.optimiser, self.state
         factor = rate_factor(state.step, self.config.run.steps, options)
         set_rates(state.generator_optimiser, factor)
         set_rates(state.discriminator_optimiser, factor)
-        pairs = list(islice(batches, options.accumulate))
+        micro_batches = list(islice(batches, options.accumulate))
         try:
-            scalars = self.updates.step(pairs)
+            scalars = self.updates.step(micro_batches)
         except NonFiniteError as error:
-            raise TrainingError(self._non_finite(pairs, error)) from error
-        update_average(state.average, state.generator, decay_at(state.step, options.ema_decay))
+            raise TrainingError(self._non_finite(micro_batches, error)) from error
+        # An average that was taken over is no random start: it needs no plain mean at first.
+        taken, decay = self.config.model.start_whole, options.ema_decay
+        update_average(
+            state.average, state.generator, decay if taken else decay_at(state.step, decay)
+        )
         state.step += 1
         scalars["rate"] = torch.tensor(factor)
         return scalars
@@ -167,12 +171,12 @@ class Trainer:
             )
         return error
 
-    def _non_finite(self, pairs: list[Pair], error: NonFiniteError) -> str:
-        names = ", ".join(name for pair in pairs for name in pair.names)
+    def _non_finite(self, batches: list[Batch], error: NonFiniteError) -> str:
+        names = ", ".join(name for batch in batches for name in batch.names)
         return (
             f"expected finite losses and gradients, found NaN or infinity at step "
             f"{self.state.step + 1} ({error}). The batch: {names}. {self._last_good()}; "
-            f"{remedies.gentler(self.config.optimiser)}"
+            f"{remedies.gentler(self.config)}"
         )
 
     def _last_good(self) -> str:
@@ -208,77 +212,47 @@ class Trainer:
         logger.info("step %d: %s", self.state.step, text)
 
     def _validate(self) -> None:
-        """Each process judges its share of the faces; the main one keeps the best weights."""
+        """All processes judge together; the main one keeps the best weights."""
         state, device = self.state, self.accelerator.device
-        result = self.validator(state.average, device, self.accelerator.sum)
-        score = result.score(self.config.run.best)
-        better = score > state.best[0]
-        if better:
+        verdict = self.watcher(state.average, device, self.accelerator.sum)
+        score = None if verdict is None else verdict.score(self.config.run.best)
+        better = score is not None and score > state.best[0]
+        if score is not None and better:
             state.best = (score, state.step)
         if self.accelerator.is_main_process:
-            self._log(result.scalars(), 0.0)
-            grid = self.validator.grid(state.average, device, self.config.run.samples)
+            if verdict is not None:
+                self._log(verdict.scalars(), 0.0)
+            grid = self.watcher.grid(state.average, device, self.config.run.samples)
             self.folder.save_grid(grid, state.step)
             if better:
                 self.folder.checkpoints.save_best(self._saved())
-                self._export(BEST_WEIGHTS, state.average)
+                self._export("best", state.average)
         self.accelerator.wait_for_everyone()
 
     def _saved(self) -> dict[str, Any]:
         """The state, and where the sampler stands (which a resumed run derives from the step)."""
-        share = self._share()
-        epoch, place = divmod(self.state.step * share.pictures, len(self.train))
+        seen = self.state.step * self.feed.share.pictures
+        epoch, place = divmod(seen, len(self.train))
         sampler = {"epoch": epoch, "place": place, "pictures": len(self.train)}
         return {**self.state.state_dict(), "sampler": sampler}
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             self.folder.checkpoints.save(self._saved(), self.state.step)
-            self._export(LAST_WEIGHTS, self.state.average)
-            if self.state.discriminator is not None:
-                self._export(LAST_DISCRIMINATOR, self.state.discriminator)
+            self._export("last", self.state.average)
+            begun = [start for start, part in self.parts if part.loss.needs_discriminator]
+            if self.state.discriminator is not None and self.state.step > begun[0]:
+                self._export("last-D", self.state.discriminator)
         self.accelerator.wait_for_everyone()
 
-    def _export(self, name: str, network: nn.Module) -> None:
-        export_weights(self.folder.weights / name, network.state_dict(), torch.float32)
+    def _exported(self, which: str) -> Path:
+        return self.folder.weights / f"{self.stage.label}-{which}.safetensors"
+
+    def _export(self, which: str, network: nn.Module) -> None:
+        export_weights(self._exported(which), network.state_dict(), torch.float32)
 
     def _finish(self) -> None:
         """Save what a stop would lose."""
         last = self.folder.checkpoints.last()
         if last is None or step_of(last) != self.state.step:
             self._save()
-
-    def _share(self) -> Share:
-        return Share(
-            self.config.data.batch_size,
-            self.config.optimiser.accumulate,
-            self.accelerator.process_index,
-            self.accelerator.num_processes,
-        )
-
-    def _batches(self) -> Iterator[Pair]:
-        """Micro-batches from the state's step on, without end."""
-        workers, run = self.config.data.workers, self.config.run
-        sampler = StepSampler(len(self.train), self._share(), run.seed, self.state.step)
-        loader = DataLoader(
-            PlacedFaces(self.train),
-            batch_sampler=sampler,
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            pin_memory=self.accelerator.device.type == "cuda",
-            worker_init_fn=_start_worker,
-        )
-        device, channels_last = self.accelerator.device, self.config.device.channels_last
-        with single_threaded_opencv():
-            for batch in loader:
-                yield Pair(
-                    degraded=to_device(batch["lq"], device, channels_last),
-                    truth=to_device(batch["hq"], device, channels_last),
-                    names=tuple(batch["name"]),
-                )
-
-
-def _start_worker(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; a worker must outlive the last step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    limit_spawned_worker()

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from gpen_arch.cli import build_parser
 from gpen_arch.data.dataset import Augmentation, FaceDataset
 from gpen_arch.data.pairs import write_pairs
-from gpen_arch.data.sampler import PlacedFaces
+from gpen_arch.data.sampler import PlacedExamples
 from gpen_arch.data.sources import open_source
 from gpen_arch.degradation.recipes import gfpgan
 from gpen_arch.errors import DatasetError, InvalidImageError, OutputError
@@ -66,7 +66,7 @@ def test_the_good_picture_is_the_file(faces: Path) -> None:
 
 def lq_of(items: FaceDataset, workers: int) -> list[torch.Tensor]:
     places = [(epoch, index) for epoch in range(2) for index in range(len(items))]
-    loader = DataLoader(PlacedFaces(items), sampler=places, num_workers=workers)
+    loader = DataLoader(PlacedExamples(items), sampler=places, num_workers=workers)
     return [batch["lq"] for batch in loader]
 
 

@@ -14,7 +14,8 @@ from gpen_arch.data.dataset import FaceDataset
 from gpen_arch.data.picture_index import PictureIndex, load_index, look_at
 from gpen_arch.data.sources import open_source
 from gpen_arch.degradation.recipes import gfpgan
-from gpen_arch.training.session import TrainingRequest, make_accelerator, open_trainer
+from gpen_arch.stages.session import make_accelerator, open_trainer
+from gpen_arch.training.stage import TrainingRequest
 
 from ..training_runs import tiny_config, write_faces
 

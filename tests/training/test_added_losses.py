@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gpen_arch.training.config import LossOptions
 from gpen_arch.training.losses import PICTURE_LOSSES
+from gpen_arch.training.options import LossOptions
 
 from ..copies import copy_repository, insert, python
 from ..training_runs import tiny_config, write_faces
@@ -26,7 +26,7 @@ def test_an_added_loss_is_trained_with_and_logged(tmp_path: Path) -> None:
     training = root / "gpen_arch/training"
     insert(training / "losses.py", "\nPICTURE_LOSSES: ", FUNCTION)
     insert(training / "losses.py", '    "gradient": gradient_loss', '    "mean": mean_loss,\n')
-    insert(training / "config.py", "    r1_gamma: ", "    mean_weight: float = 0.0\n")
+    insert(training / "options.py", "    r1_gamma: ", "    mean_weight: float = 0.0\n")
     config, out = root / "mean.json", root / "run"
     tables = tiny_config(run={"steps": 2}, loss={"frequency_weight": 0.5}).to_dict()
     tables["loss"]["mean_weight"] = 0.25

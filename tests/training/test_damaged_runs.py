@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-import torch
 from torch.torch_version import TorchVersion
 
 from gpen_arch.errors import TrainingError
@@ -23,9 +22,8 @@ from gpen_arch.files.leftovers import LONG_SILENCE, SILENCE, is_leftover_name
 from gpen_arch.loading import pickles
 from gpen_arch.training.checkpoints import read_checkpoint, save_checkpoint
 from gpen_arch.training.run_folder import CONFIG_FILE, RunFolder
-from gpen_arch.training.state import begin
 
-from ..training_runs import tiny_config
+from ..training_runs import begun, tiny_config
 
 DESCRIPTION = {"run": {"steps": 1}}
 
@@ -33,7 +31,7 @@ DESCRIPTION = {"run": {"steps": 1}}
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "checkpoints" / "step-00000040.pt"
-    save_checkpoint(path, begin(tiny_config(), torch.device("cpu")).state_dict())
+    save_checkpoint(path, begun(tiny_config()).state_dict())
     return path
 
 

@@ -12,11 +12,10 @@ from torch import Tensor
 from gpen_arch.degradation.recipe import Stream
 from gpen_arch.training import diffaugment
 from gpen_arch.training.diffaugment import augmented, draw
-from gpen_arch.training.session import make_accelerator
-from gpen_arch.training.state import begin
-from gpen_arch.training.updates import Pair, Updates
+from gpen_arch.training.stage import Batch
+from gpen_arch.training.updates import Updates
 
-from ..training_runs import tiny_config
+from ..training_runs import begun, tiny_config, updates_of
 
 KINDS: tuple[diffaugment.Kind, ...] = ("colour", "translation", "cutout")
 
@@ -103,11 +102,8 @@ def test_two_micro_batches_see_what_one_batch_sees() -> None:
     def seen(updates: Updates, faces: Tensor, turn: int) -> Tensor:
         return updates._augmented(faces, turn, Stream.AUGMENTED_TRUTH)
 
-    one, two = (
-        Updates(each, begin(each, torch.device("cpu")), make_accelerator(each, "cpu"))
-        for each in (config, halves)
-    )
+    one, two = (updates_of(each, begun(each)) for each in (config, halves))
     whole = seen(one, x, 0)
     assert torch.equal(whole[0::2], seen(two, x[0::2], 0))
     assert torch.equal(whole[1::2], seen(two, x[1::2], 1))
-    one.step([Pair(x, x.flip(0), ())])  # with R1 and path length
+    one.step([Batch(x.flip(0), x, ())])  # with R1 and path length

@@ -31,15 +31,21 @@ from gpen_arch.errors import (
 )
 from gpen_arch.evaluation.perceptual import lpips_metric
 from gpen_arch.loading import load_gpen, read_state_dict
+from gpen_arch.stages.session import make_accelerator, open_trainer
 from gpen_arch.training import checkpoints
 from gpen_arch.training.checkpoints import read_checkpoint
 from gpen_arch.training.config import TrainingConfig, load_config
 from gpen_arch.training.interrupts import StopSignal
-from gpen_arch.training.session import TrainingRequest, make_accelerator, open_trainer
-from gpen_arch.training.state import begin
+from gpen_arch.training.stage import TrainingRequest
 from gpen_arch.training.trainer import Trainer, TrainingResult
 
-from ..training_runs import assert_equal_weights, last_weights, tiny_config, write_faces
+from ..training_runs import (
+    assert_equal_weights,
+    begun,
+    last_weights,
+    tiny_config,
+    write_faces,
+)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +183,7 @@ def test_rates_differ_by_part() -> None:
         optimiser={"encoder_lr": 2e-3, "decoder_lr": 2e-4, "discriminator_lr": 2e-5},
         loss={"r1_every": 16, "path_every": 4},
     )
-    state = begin(config, torch.device("cpu"))
+    state = begun(config)
     rates = [group["base_lr"] for group in state.generator_optimiser.param_groups]
     assert rates == pytest.approx([2e-3 * 4 / 5, 2e-4 * 4 / 5, 2e-4 * 4 / 5])
     assert state.discriminator_optimiser is not None
@@ -247,12 +253,12 @@ def test_the_best_weights_may_be_chosen_by_lpips(faces: Path, tmp_path: Path) ->
     assert -result.score == pytest.approx(min(r["val/lpips"] for r in figures.values()))
     assert figures[result.best_step]["val/lpips"] == pytest.approx(-result.score)
     trainer = open_run(faces, tmp_path / "run", config)
-    degraded, truth = (pictures / 255 for pictures in trainer.validator.pairs())
+    degraded, truth = (pictures / 255 for pictures in trainer.watcher.pairs())
     score = lpips_metric("alex").score
     expected = np.mean(
         [score(*pair) for pair in zip(degraded.split(1), truth.split(1), strict=True)]
     )
-    found = trainer.validator(torch.nn.Identity(), torch.device("cpu"))
+    found = trainer.watcher(torch.nn.Identity(), torch.device("cpu"))
     assert found.lpips == pytest.approx(expected, abs=1e-5)
     assert found.scalars()["val/lpips_gain"] == pytest.approx(0, abs=1e-5)
 

@@ -12,11 +12,12 @@ import torch
 
 from gpen_arch.commands.train import BUILTIN, add_train_command
 from gpen_arch.errors import InvalidOptionError
+from gpen_arch.stages.extra_losses import IdentityLoss, PerceptualLoss
 from gpen_arch.training import losses
-from gpen_arch.training.config import OptimiserOptions, load_config
+from gpen_arch.training.config import load_config
 from gpen_arch.training.ema import decay_at, update_average
-from gpen_arch.training.extra_losses import IdentityLoss, PerceptualLoss
 from gpen_arch.training.launcher import require_plain_launch
+from gpen_arch.training.options import OptimiserOptions
 from gpen_arch.training.schedule import rate_factor
 from gpen_arch.training.trainer import Trainer
 

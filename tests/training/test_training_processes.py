@@ -16,7 +16,8 @@ from ..training_runs import assert_equal_weights, last_weights, tiny_config, wri
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (
     "import sys; from gpen_arch.training.config import load_config; from pathlib import Path;"
-    "from gpen_arch.training.session import TrainingRequest, make_accelerator, open_trainer;"
+    "from gpen_arch.stages.session import make_accelerator, open_trainer;"
+    "from gpen_arch.training.stage import TrainingRequest;"
     "import torch; torch.set_num_threads(1); config = load_config(sys.argv[1]); base = sys.argv[2];"
     "request = TrainingRequest(config, base + '/train', base + '/val', Path(sys.argv[3]), 'cpu');"
     "open_trainer(request, make_accelerator(config, 'cpu')).run()"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor
 
 from gpen_arch.errors import MissingDependencyError
-from gpen_arch.training.session import make_accelerator
+from gpen_arch.networks.gpen import GPEN
 from gpen_arch.training.speed import arrange, memory_format, require_compiler, to_device
-from gpen_arch.training.state import begin
-from gpen_arch.training.updates import Pair, Updates
+from gpen_arch.training.stage import Batch
 
-from ..training_runs import tiny_config
+from ..training_runs import begun, tiny_config, updates_of
 
 SIZE = 32
 
@@ -30,9 +30,9 @@ def gradients(step: int, **device: object) -> dict[str, Tensor]:
     pictures = torch.rand(2, 4, 3, SIZE, SIZE, generator=chance)
     last = config.device.channels_last
     degraded, truth = (to_device(each, torch.device("cpu"), last) for each in pictures)
-    state = begin(config, torch.device("cpu"))
+    state = begun(config)
     state.step = step
-    Updates(config, state, make_accelerator(config, "cpu")).step([Pair(degraded, truth, ())])
+    updates_of(config, state).step([Batch(truth, degraded, ())])
     assert state.discriminator is not None
     return {
         f"{name_of}.{name}": parameter.grad
@@ -66,11 +66,11 @@ def test_a_compiled_step_gives_the_same_gradients(step: int) -> None:
 
 
 def test_pictures_and_weights_lie_channels_last() -> None:
-    state = begin(tiny_config(model={"size": SIZE}), torch.device("cpu"))
+    state = begun(tiny_config(model={"size": SIZE}))
     arrange(state.generator, channels_last=True)
     picture = to_device(torch.rand(2, 3, SIZE, SIZE), torch.device("cpu"), channels_last=True)
     assert picture.is_contiguous(memory_format=memory_format(True))
-    for feature in state.generator.encode(picture):
+    for feature in cast(GPEN, state.generator).encode(picture):
         assert feature.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -14,25 +14,29 @@ from ..loading import load_discriminator, load_gpen, read_pickle
 from ..networks.discriminator import Discriminator
 from ..networks.gpen import GPEN, FeatureInjection
 from ..settings import is_table
-from .config import ModelOptions, TrainingConfig
+from ..training.config import TrainingConfig
+from ..training.options import ModelOptions
 from .priors import load_prior
+from .whole import AVERAGE, DISCRIMINATOR, GENERATOR, weights_of
 
-DISCRIMINATOR = "d"
-"""Under which a trainer's checkpoint (ours, GPEN's, StyleGAN2's) keeps the discriminator."""
+Whole = Mapping[str, object]
+"""What a trainer's checkpoint holds; see :mod:`.whole`."""
 
 
-def start_generator(model: ModelOptions) -> GPEN:
+def start_generator(model: ModelOptions, whole: Whole | None = None) -> GPEN:
     """Return the generator at step 0: from scratch, a checkpoint or a prior.
 
     Raises:
         TrainingError: a checkpoint of another size.
         GpenError: a file that cannot be read, or of another network.
     """
+    if whole is not None:
+        return _loaded_generator(model, weights_of(whole, GENERATOR), model.start_whole)
     if model.start:
-        return _loaded_generator(model)
+        return _loaded_generator(model, model.start, model.start)
     generator = GPEN(model.generator)
     if model.prior:
-        load_prior(generator, model.prior)
+        load_prior(generator.generator, generator.config, model.prior)
     elif model.injection:
         for module in generator.modules():
             if isinstance(module, FeatureInjection):
@@ -40,20 +44,37 @@ def start_generator(model: ModelOptions) -> GPEN:
     return generator
 
 
-def start_discriminator(model: ModelOptions) -> Discriminator:
-    """Return the discriminator at step 0: from scratch or a checkpoint.
+def start_average(model: ModelOptions, generator: GPEN, whole: Whole | None) -> GPEN:
+    """Return the running mean at step 0: a whole checkpoint's own, or the generator's weights.
+
+    Raises:
+        GpenError: as :func:`start_generator`.
+    """
+    if whole is not None:
+        return _loaded_generator(model, weights_of(whole, AVERAGE), model.start_whole)
+    average = GPEN(generator.config)
+    average.load_state_dict(generator.state_dict())
+    return average
+
+
+def start_discriminator(model: ModelOptions, whole: Whole | None = None) -> Discriminator:
+    """Return the discriminator at step 0: from scratch or a checkpoint (whole, if it has one).
 
     Raises:
         TrainingError: a checkpoint of another size.
         GpenError: a file that cannot be read, or of another network.
     """
-    if not model.start_discriminator:
+    path = model.start_discriminator
+    if whole is not None and is_table(whole.get(DISCRIMINATOR)):
+        path, loaded = model.start_whole, load_discriminator(weights_of(whole, DISCRIMINATOR))
+    elif path:
+        loaded = read_discriminator(Path(path))
+    else:
         return Discriminator(model.discriminator)
-    loaded = read_discriminator(Path(model.start_discriminator))
     if loaded.config.img_resolution != model.size:
         raise TrainingError(
             f"expected a discriminator of {model.size} px, found one of "
-            f"{loaded.config.img_resolution} px in {model.start_discriminator}. Choose another file"
+            f"{loaded.config.img_resolution} px in {path}. Choose another file"
         )
     fresh = Discriminator(replace(loaded.config, stddev_group=model.stddev_group))
     fresh.load_state_dict(loaded.state_dict())
@@ -68,7 +89,9 @@ def require_decoder(config: TrainingConfig) -> None:
             weights come from.
     """
     model, rates = config.model, config.optimiser
-    if rates.decoder_lr < rates.encoder_lr and not (model.start or model.prior):
+    if rates.decoder_lr < rates.encoder_lr and not (
+        model.start or model.start_whole or model.prior
+    ):
         raise InvalidOptionError(
             "expected a pretrained decoder, since it learns more slowly than the encoder "
             f"({rates.decoder_lr:g}, {rates.encoder_lr:g}), found none. Give a StyleGAN2 prior "
@@ -87,12 +110,12 @@ def read_discriminator(path: Path) -> Discriminator:
     return load_discriminator(path)
 
 
-def _loaded_generator(model: ModelOptions) -> GPEN:
-    loaded = load_gpen(model.start)
+def _loaded_generator(model: ModelOptions, source: str | Mapping[str, Tensor], path: str) -> GPEN:
+    loaded = load_gpen(source)
     if loaded.config.img_resolution != model.size:
         raise TrainingError(
             f"expected a GPEN of {model.size} px to start from, found one of "
-            f"{loaded.config.img_resolution} px in {model.start}. Train at that size, or choose "
+            f"{loaded.config.img_resolution} px in {path}. Train at that size, or choose "
             "another file"
         )
     return loaded.requires_grad_(True).train()

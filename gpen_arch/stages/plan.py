@@ -6,13 +6,16 @@ import sys
 from dataclasses import dataclass
 
 import torch
+from torch.utils.data import default_collate
 
+from ..data.sampler import Examples
 from ..device.timing import time_once
-from .accelerator import Accelerator
-from .checkpoints import size_of
-from .config import TrainingConfig
-from .state import TrainingState, begin
-from .updates import Pair, PictureLoss, Updates
+from ..training.accelerator import Accelerator
+from ..training.checkpoints import size_of
+from ..training.config import TrainingConfig
+from ..training.stage import Batch, Stage
+from ..training.state import TrainingState, begin
+from ..training.updates import Updates
 
 
 @dataclass(frozen=True)
@@ -47,22 +50,21 @@ class TrainingPlan:
         return self.steps * self.seconds / 3600
 
 
-def make_plan(
-    config: TrainingConfig,
-    faces: int,
-    accelerator: Accelerator,
-    extra: dict[str, tuple[float, PictureLoss]] | None = None,
-) -> TrainingPlan:
-    """Take a few steps on noise, on throw-away weights, and measure."""
-    state = begin(config, accelerator.device)
+def make_plan(stage: Stage, train: Examples, accelerator: Accelerator) -> TrainingPlan:
+    """Take a few steps with the first pictures, on throw-away weights, and measure."""
+    config = stage.config
+    state = begin(stage, accelerator.device)
     share = config.data.batch_size * config.optimiser.accumulate
     saved = size_of(state.state_dict())
-    seconds = _seconds_a_step(config, state, Updates(config, state, accelerator, extra))
+    places = [place % len(train) for place in range(config.data.batch_size)]
+    examples = default_collate([train.item(place, 0) for place in places])
+    batches = [stage.batch(examples, accelerator.device)] * config.optimiser.accumulate
+    seconds = _mean_seconds(stage, state, Updates(stage, state, accelerator), batches)
     optimiser = 2 * _count(state.generator) + 2 * _count(state.discriminator)
     return TrainingPlan(
         generator=_count(state.generator),
         discriminator=_count(state.discriminator),
-        faces=faces,
+        faces=len(train),
         pictures=share * accelerator.num_processes,
         steps=config.run.steps,
         checkpoint_bytes=saved + 4 * optimiser,
@@ -80,7 +82,7 @@ def format_plan(plan: TrainingPlan, config: TrainingConfig) -> str:
         "faces": f"{plan.faces}",
         "faces a step": f"{plan.pictures}",
         "steps": f"{plan.steps} ({plan.epochs:.1f} epochs)",
-        "time a step": f"{plan.seconds:.2f} s (measured on noise, without loading of pictures)",
+        "time a step": f"{plan.seconds:.2f} s (measured, without loading of pictures)",
         "time in all": f"{plan.hours:.2f} h",
         "memory": f"{plan.peak_bytes / 2**30:.2f} GiB a process (measured peak)",
         "checkpoint": f"{plan.checkpoint_bytes / 2**20:.0f} MiB, last {config.run.keep} and best",
@@ -88,33 +90,43 @@ def format_plan(plan: TrainingPlan, config: TrainingConfig) -> str:
     return "\n".join(f"{name:14} {text}" for name, text in lines.items())
 
 
-def _seconds_a_step(config: TrainingConfig, state: TrainingState, updates: Updates) -> float:
+def _mean_seconds(
+    stage: Stage, state: TrainingState, updates: Updates, batches: list[Batch]
+) -> float:
+    """Seconds a step, each part of the run measured and weighed by its length."""
+    whole = stage.config
+    parts = whole.parts()
+    ends = [*(start for start, _ in parts[1:]), whole.run.steps]
+    total = 0.0
+    for (start, part), end in zip(parts, ends, strict=True):
+        stage.config = part
+        total += (end - start) * _seconds_a_step(state, updates, batches)
+    stage.config = whole
+    return total / whole.run.steps
+
+
+def _seconds_a_step(state: TrainingState, updates: Updates, batches: list[Batch]) -> float:
     """Plain steps and those with a penalty, weighed by how often they come."""
-    loss = config.loss
+    loss = updates.config.loss
     intervals = [1]
-    if state.discriminator is not None and loss.r1_gamma > 0:
+    if loss.needs_discriminator and loss.r1_gamma > 0:
         intervals.append(loss.r1_every)
     if loss.path_weight > 0:
         intervals.append(loss.path_every)
-    _timed(config, state, updates, 1)  # the first step allocates
-    plain = _timed(config, state, updates, 1)
-    everything = _timed(config, state, updates, 0)
+    _timed(state, updates, batches, 1)  # the first step allocates
+    plain = _timed(state, updates, batches, 1)
+    everything = _timed(state, updates, batches, 0)
     rare = [interval for interval in intervals if interval > 1]
     # The penalties cost about the same each; each comes once in its interval.
     share = sum(1 / interval for interval in rare) / len(rare) if rare else 0.0
     return plain + max(0.0, everything - plain) * share
 
 
-def _timed(config: TrainingConfig, state: TrainingState, updates: Updates, step: int) -> float:
+def _timed(state: TrainingState, updates: Updates, batches: list[Batch], step: int) -> float:
     """Seconds of the step that a run would take as its ``step``-th."""
-    shape = (config.data.batch_size, 3, config.model.size, config.model.size)
     device = state.path_mean.device
-    pairs = [
-        Pair(torch.rand(shape, device=device) * 2 - 1, torch.rand(shape, device=device) * 2 - 1, ())
-        for _ in range(config.optimiser.accumulate)
-    ]
     state.step = step
-    return time_once(lambda: updates.step(pairs), device)
+    return time_once(lambda: updates.step(batches), device)
 
 
 def _peak_bytes(device: torch.device) -> int:

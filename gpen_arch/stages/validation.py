@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from einops import rearrange
@@ -13,8 +12,7 @@ from torch import Tensor, nn
 from ..data.dataset import FaceDataset
 from ..evaluation.metrics import psnr
 from ..images import round_to_levels, to_levels
-
-Criterion = Literal["psnr", "lpips"]
+from ..training.options import Criterion
 
 
 @dataclass(frozen=True)
