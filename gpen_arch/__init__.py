@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from .faces.types import RestoredFaces
     from .loading import load_gpen, load_upscaler
+    from .portrait.enhancing import EnhancedPicture, enhance, forget_networks
     from .portrait.pipeline import PortraitOptions, PortraitPipeline, PortraitResult
     from .portrait.restoration import FaceRestorer, restore_faces
     from .portrait.upscaling import Upscaler, upscale_image
@@ -57,6 +58,7 @@ PACKAGE = "comfyui-gpen-portrait"
 __all__ = [
     "CorruptWeightsError",
     "DownloadError",
+    "EnhancedPicture",
     "Face",
     "FaceRestorer",
     "FaceSet",
@@ -79,6 +81,8 @@ __all__ = [
     "WeightsNotFoundError",
     "align_faces",
     "detect_faces",
+    "enhance",
+    "forget_networks",
     "load_detector",
     "load_gpen",
     "load_upscaler",

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.faces import ORDERS, FaceSet, Order, detect_faces, select_faces
-from . import host, loaders, previews, tensors, weights
+from . import host, loaders, previews, tensors
 from .drawing import draw_faces, filled_boxes
 from .sockets import (
     BoundingBoxSocket,
@@ -111,8 +111,8 @@ class DetectFaces(io.ComfyNode):
                     "detector",
                     optional=True,
                     tooltip=(
-                        "From Load Face Detector. Left open: retinaface_mobile0.25, downloaded "
-                        "(1.7 MiB) if it is missing."
+                        "From Load Face Detector. Left open: retinaface_mobile0.25, which comes "
+                        "with the pack."
                     ),
                 ),
                 io.Mask.Input(
@@ -175,7 +175,7 @@ class DetectFaces(io.ComfyNode):
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
         inside = tensors.mask_for(mask, len(picture), picture.size)
-        hosted = default_detector() if detector is None else detector
+        hosted = loaders.shipped_detector() if detector is None else detector
         found = find_faces(picture, hosted, confidence, max_side, min_face_size)
         faces = select_faces(found, order=order, keep=max_faces or None, inside=inside)
         drawn = host.finish(draw_faces(picture.pixels[:PREVIEWED_FRAMES], faces))
@@ -214,11 +214,6 @@ def no_face(confidence: float, max_side: int | None, min_face_size: float = 0) -
         f"No face found. Try: {', '.join(advice)}, the detector retinaface_resnet50 for tilted or "
         "covered faces. Animals and drawings are not found."
     )
-
-
-def default_detector() -> host.Hosted:
-    """The detector of nodes whose socket is left open."""
-    return loaders.open_detector(loaders.NODES.detector, weights.DOWNLOAD)
 
 
 def find_faces(

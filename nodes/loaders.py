@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -13,16 +14,17 @@ from comfy_api.latest import io
 from torch import nn
 
 from ..gpen_arch.device.choice import DTYPE_CHOICES
+from ..gpen_arch.errors import WeightsNotFoundError
 from ..gpen_arch.faces import DETECTORS, load_detector
 from ..gpen_arch.inference import PreparedNetwork, prepare_for_inference
 from ..gpen_arch.loading import load_for
 from ..gpen_arch.portrait.restoration import FaceRestorer
 from ..gpen_arch.weights import load_manifest
-from ..gpen_arch.weights.roles import NODES
-from . import host, weights
+from ..gpen_arch.weights.roles import AUTO
+from . import host, previews, weights
 from .sockets import FaceDetectorSocket, GPENModelSocket, advanced, check_choices, declare
 
-DETECTOR_IDS = tuple(sorted(kind.id for kind in DETECTORS))
+DETECTOR_CHOICES = (AUTO, *sorted(kind.id for kind in DETECTORS))
 
 
 def if_missing_input() -> io.Combo.Input:
@@ -61,30 +63,50 @@ def gpen_model_input() -> io.Combo.Input:
     return io.Combo.Input(
         "model",
         options=weights.choices("restoration"),
-        default=NODES.model,
+        default=AUTO,
         tooltip=(
-            "A published model by its id, or a GPEN file of your own in models/gpen (.pth, .pt, "
-            ".safetensors; size and kind are read from the file). The GPEN-BFR weights are for "
-            "non-commercial use."
+            "auto: the best GPEN model that is on this machine, else the one that comes with the "
+            "pack; nothing is fetched. Or a published model by its id, or a GPEN file of your own "
+            "in models/gpen (.pth, .pt, .safetensors). The GPEN-BFR weights are for non-commercial "
+            "use."
         ),
     )
 
 
-def open_gpen(model: str, dtype: str, if_missing: str) -> host.Hosted:
+@dataclass(frozen=True)
+class Opened:
+    """A network in the model manager's care, and what ``auto`` says of its choice."""
+
+    hosted: host.Hosted
+    note: str = ""
+
+
+def open_gpen(model: str, dtype: str, if_missing: str) -> Opened:
     """Load a face-restoration network and hand it to the model manager; its owner restores."""
-    found = weights.find(model, "restoration", if_missing)
-    return _open_gpen(found, host.choose_dtype(dtype))
+    chosen = weights.choose_file(model, "restoration", if_missing)
+    return Opened(_open_gpen(_required(chosen), host.choose_dtype(dtype)), chosen.note)
 
 
-def open_detector(name: str, if_missing: str) -> host.Hosted:
+def open_detector(name: str, if_missing: str) -> Opened:
     """Load a face detector and hand it to the model manager; always in fp32 (it is small)."""
-    return _open_detector(weights.find(name, "detection", if_missing))
+    chosen = weights.choose_file(name, "detection", if_missing)
+    return Opened(_open_detector(_required(chosen)), chosen.note)
 
 
-def open_upscaler(model: str, dtype: str, if_missing: str) -> host.Hosted:
+def shipped_detector() -> host.Hosted:
+    """The detector of nodes whose socket is left open: it ships with the package."""
+    return open_detector(load_manifest().shipped("detection").id, weights.ERROR).hosted
+
+
+def open_upscaler(file: weights.Found, dtype: str) -> host.Hosted:
     """Load an RRDBNet upscaler and hand it to the model manager."""
-    found = weights.find(model, "upscaling", if_missing)
-    return _open_upscaler(found, host.choose_dtype(dtype))
+    return _open_upscaler(file, host.choose_dtype(dtype))
+
+
+def _required(chosen: weights.Chosen) -> weights.Found:
+    if chosen.file is None:
+        raise WeightsNotFoundError(chosen.note)
+    return chosen.file
 
 
 # Nodes that load by name would read the file again on every run; `Found` changes with the file,
@@ -128,6 +150,7 @@ class LoadGPENModel(io.ComfyNode):
                 "Loads a GPEN face-restoration network of any size (256 to 2048). What it is, is "
                 "read from the file itself."
             ),
+            shows=True,
             inputs=[
                 gpen_model_input(),
                 dtype_input(),
@@ -156,7 +179,8 @@ class LoadGPENModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: str, dtype: str, if_missing: str) -> io.NodeOutput:
-        return io.NodeOutput(open_gpen(model, dtype, if_missing))
+        opened = open_gpen(model, dtype, if_missing)
+        return io.NodeOutput(opened.hosted, ui=previews.say(opened.note))
 
 
 class LoadFaceDetector(io.ComfyNode):
@@ -170,9 +194,10 @@ class LoadFaceDetector(io.ComfyNode):
             search_aliases=("retinaface", "face detection model", "facexlib"),
             description=(
                 "Loads a RetinaFace network that finds faces and their landmarks. mobile0.25 is "
-                "small (1.7 MiB) and quick; resnet50 (104 MiB) is what GPEN was published with and "
-                "finds more of the difficult faces."
+                "quick and comes with the pack; resnet50 (104 MiB) is what GPEN was published "
+                "with and finds more of the difficult faces."
             ),
+            shows=True,
             inputs=[detector_input(), if_missing_input()],
             outputs=[
                 FaceDetectorSocket.Output(
@@ -186,7 +211,7 @@ class LoadFaceDetector(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, detector_name: str, if_missing: str) -> bool | str:
         return check_choices(
-            ("detector_name", detector_name, DETECTOR_IDS),
+            ("detector_name", detector_name, DETECTOR_CHOICES),
             ("if_missing", if_missing, weights.IF_MISSING),
         )
 
@@ -196,17 +221,19 @@ class LoadFaceDetector(io.ComfyNode):
 
     @classmethod
     def execute(cls, detector_name: str, if_missing: str) -> io.NodeOutput:
-        return io.NodeOutput(open_detector(detector_name, if_missing))
+        opened = open_detector(detector_name, if_missing)
+        return io.NodeOutput(opened.hosted, ui=previews.say(opened.note))
 
 
 def detector_input() -> io.Combo.Input:
     """The dropdown of face detectors."""
     return io.Combo.Input(
         "detector_name",
-        options=list(DETECTOR_IDS),
-        default=NODES.detector,
+        options=list(DETECTOR_CHOICES),
+        default=AUTO,
         tooltip=(
-            "mobile0.25: 1.7 MiB, quick. resnet50: 104 MiB, the published choice; better with "
-            "tilted, small and covered faces."
+            "auto: resnet50 if it is on this machine, else mobile0.25, which comes with the pack; "
+            "nothing is fetched. mobile0.25: quick. resnet50: 104 MiB, the published choice; "
+            "better with tilted, small and covered faces."
         ),
     )

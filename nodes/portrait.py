@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.portrait.pipeline import STAGES, PortraitOptions, PortraitPipeline, PortraitResult
+from ..gpen_arch.portrait.report import RestorationReport
 from ..gpen_arch.progress import ProgressCallback, part_of
 from . import frames, host, loaders, memory, previews, tensors, upscale, weights
 from .detect import confidence_input, max_side_input, min_face_size_input, no_face
@@ -128,7 +130,7 @@ class PortraitEnhance(io.ComfyNode):
     ) -> bool | str:
         return check_choices(
             ("scale", scale, SCALES),
-            ("detector_name", detector_name, loaders.DETECTOR_IDS),
+            ("detector_name", detector_name, loaders.DETECTOR_CHOICES),
             ("dtype", dtype, loaders.DTYPE_CHOICES),
             ("if_missing", if_missing, weights.IF_MISSING),
         )
@@ -166,27 +168,26 @@ class PortraitEnhance(io.ComfyNode):
         **rare: Any,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
-        gpen = gpen_model or loaders.open_gpen(model, dtype, if_missing)
-        gpen = expect(gpen, host.Hosted, "gpen_model", "Load GPEN Model")
-        finder = detector or loaders.open_detector(detector_name, if_missing)
-        finder = expect(finder, host.Hosted, "detector", "Load Face Detector")
+        restoring = _restorer(gpen_model, model, dtype, if_missing)
+        finding = _detector(detector, detector_name, if_missing)
+        gpen, finder = restoring.hosted, finding.hosted
         options = options_of(gpen, scale=int(scale), strength=strength, **rare)
-        background = upscaler if options.scale != 1 else upscale.NO_NETWORK
+        background = (
+            weights.Chosen(None)
+            if options.scale == 1
+            else upscale.choose_upscaler(upscaler, if_missing, upscale_model)
+        )
         room = _activations(gpen, finder, picture, options)
         with upscale.upscaler_in_use(
-            background,
-            dtype,
-            if_missing,
-            upscale_model,
-            options.tile,
-            gpen,
-            finder,
-            activations=room,
+            background.file, dtype, upscale_model, options.tile, gpen, finder, activations=room
         ) as ready:
             detecting = finder.owner.to(host.compute_device())
             result = enhance(picture, PortraitPipeline(gpen.owner, detecting, ready, options))
+        names = {"model": gpen.name, "detector": finder.name}
+        names["background"] = upscale.name_of(background.file, upscale_model)
+        notes = [each.note for each in (restoring, finding, background) if each.note]
         enhanced = host.finish(result.images, upscale.enlarged(picture.alpha, options.scale))
-        caption = result.report.summary()
+        caption = "\n".join((result.report.summary(), *notes[:1]))
         shown = previews.show(
             "Portrait Enhance", enhanced, show_preview, caption, warning=complaint(result, options)
         )
@@ -194,9 +195,23 @@ class PortraitEnhance(io.ComfyNode):
             enhanced,
             host.finish_mask(result.mask),
             len(result.faces),
-            report_text(result),
+            report_text(replace(result.report, models=names), notes),
             ui=shown,
         )
+
+
+def _restorer(
+    connected: host.Hosted | None, model: str, dtype: str, if_missing: str
+) -> loaders.Opened:
+    if connected is None:
+        return loaders.open_gpen(model, dtype, if_missing)
+    return loaders.Opened(expect(connected, host.Hosted, "gpen_model", "Load GPEN Model"))
+
+
+def _detector(connected: host.Hosted | None, name: str, if_missing: str) -> loaders.Opened:
+    if connected is None:
+        return loaders.open_detector(name, if_missing)
+    return loaders.Opened(expect(connected, host.Hosted, "detector", "Load Face Detector"))
 
 
 def options_of(
@@ -233,9 +248,11 @@ def enhance(picture: tensors.Picture, pipeline: PortraitPipeline) -> PortraitRes
     return frames.join_results(parts, home)
 
 
-def report_text(result: PortraitResult) -> str:
-    """The report as JSON, its summary first."""
-    document = {"summary": result.report.summary(), **result.report.to_dict()}
+def report_text(report: RestorationReport, notes: list[str]) -> str:
+    """The report as JSON, its summary first; ``notes`` are what ``auto`` says of its choices."""
+    document = {"summary": report.summary(), **report.to_dict()}
+    if notes:
+        document["auto"] = notes
     return json.dumps(document, indent=2)
 
 

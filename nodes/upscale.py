@@ -15,7 +15,8 @@ from torch import Tensor
 from ..gpen_arch.errors import InvalidOptionError
 from ..gpen_arch.portrait.resizing import resize_lanczos
 from ..gpen_arch.portrait.upscaling import Upscaler, upscale_image
-from . import host, loaders, tensors, weights
+from ..gpen_arch.weights.roles import AUTO
+from . import host, loaders, previews, tensors, weights
 from .sockets import advanced, check_choices, declare
 
 SCALE = 2
@@ -27,11 +28,12 @@ def upscaler_input(name: str) -> io.Combo.Input:
     return io.Combo.Input(
         name,
         options=[*weights.choices("upscaling"), NO_NETWORK],
-        default=loaders.NODES.upscaler,
+        default=AUTO,
         tooltip=(
-            "A RealESRNet / Real-ESRGAN network by its id, or a file of your own in "
-            "models/upscale_models; a x4 network is reduced to x2. 'lanczos (no model)' only "
-            "resizes. Ignored when upscale_model is connected."
+            "auto: the best x2 network that is on this machine, else what comes with the pack; "
+            "nothing is fetched. Or a RealESRNet / Real-ESRGAN network by its id, or a file of "
+            "your own in models/upscale_models; a x4 network is reduced to x2. 'lanczos (no "
+            "model)' only resizes. Ignored when upscale_model is connected."
         ),
     )
 
@@ -72,6 +74,7 @@ class BackgroundUpscale(io.ComfyNode):
                 "Upscales pictures to exactly twice their size, in seamless tiles, as the "
                 "background that Paste Back puts the restored faces on."
             ),
+            shows=True,
             inputs=[
                 io.Image.Input("image", tooltip="A picture, or a batch of frames; alpha is kept."),
                 upscaler_input("model"),
@@ -111,7 +114,8 @@ class BackgroundUpscale(io.ComfyNode):
         upscale_model: Any = None,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
-        with upscaler_in_use(model, dtype, if_missing, upscale_model, tile) as upscaler:
+        chosen = choose_upscaler(model, if_missing, upscale_model)
+        with upscaler_in_use(chosen.file, dtype, upscale_model, tile) as upscaler:
             if upscaler is None:
                 pixels = resize_lanczos(picture.pixels, SCALE)
             else:
@@ -122,7 +126,8 @@ class BackgroundUpscale(io.ComfyNode):
                     tile=tile,
                     on_progress=host.progress_bar(),
                 )
-        return io.NodeOutput(host.finish(pixels, enlarged(picture.alpha, SCALE)))
+        upscaled = host.finish(pixels, enlarged(picture.alpha, SCALE))
+        return io.NodeOutput(upscaled, ui=previews.say(chosen.note))
 
 
 def upscale_model_socket() -> io.UpscaleModel.Input:
@@ -139,11 +144,24 @@ def identity(model: str | None) -> str:
     return weights.identity(model, "upscaling") if model and model != NO_NETWORK else str(model)
 
 
+def choose_upscaler(model: str, if_missing: str, descriptor: Any) -> weights.Chosen:
+    """The file of the upscaler that is named; no file where none is wanted."""
+    if descriptor is not None or model == NO_NETWORK:
+        return weights.Chosen(None)
+    return weights.choose_file(model, "upscaling", if_missing)
+
+
+def name_of(file: weights.Found | None, descriptor: Any) -> str:
+    """What a report calls the upscaler."""
+    if descriptor is not None:
+        return "upscale_model"
+    return NO_NETWORK if file is None else file.name
+
+
 @contextmanager
 def upscaler_in_use(
-    model: str,
+    file: weights.Found | None,
     dtype: str,
-    if_missing: str,
     descriptor: Any,
     tile: int,
     *others: host.Hosted,
@@ -159,11 +177,11 @@ def upscaler_in_use(
         # The core's upscaler first: room for it could cost networks that are in use already.
         with host.borrowed(descriptor, room), host.in_use(*others, activations=activations):
             yield described
-    elif model == NO_NETWORK:
+    elif file is None:
         with host.in_use(*others, activations=activations):
             yield None
     else:
-        hosted = loaders.open_upscaler(model, dtype, if_missing)
+        hosted = loaders.open_upscaler(file, dtype)
         room = max(_activations(Upscaler.of(hosted.network), tile), activations)
         with host.in_use(*others, hosted, activations=room):
             yield Upscaler.of(hosted.network)

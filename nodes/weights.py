@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,13 @@ from pathlib import Path
 from ..gpen_arch.errors import WeightsNotFoundError
 from ..gpen_arch.loading import recognise_file
 from ..gpen_arch.networks import Role
+from ..gpen_arch.portrait.automatic import Choice, choose
 from ..gpen_arch.weights import WeightEntry, fetch, load_manifest, locate_entry, obtain
 from ..gpen_arch.weights.locate import check_contents
-from ..gpen_arch.weights.roles import OWN_FOLDER, ROLE_FOLDERS
+from ..gpen_arch.weights.roles import AUTO, OWN_FOLDER, ROLE_FOLDERS
 from . import host
+
+logger = logging.getLogger(__name__)
 
 DOWNLOAD = "download"
 ERROR = "error"
@@ -35,12 +39,12 @@ def known_ids(role: str) -> list[str]:
 
 
 def choices(role: str) -> list[str]:
-    """What a dropdown offers: every known id, then other files of this role that are installed.
+    """What a dropdown offers: ``auto``, every known id, then other installed files of this role.
 
     The ids come first and are the same everywhere, so that a shared workflow opens on a machine
     that lacks the file.
     """
-    return [*known_ids(role), *dict.fromkeys(_installed(role))]
+    return [AUTO, *known_ids(role), *dict.fromkeys(_installed(role))]
 
 
 def _installed(role: str) -> Iterator[str]:
@@ -84,6 +88,37 @@ class Found:
         return self.path
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """The file behind a dropdown's value, and what ``auto`` says of its choice.
+
+    ``file`` is None where ``auto`` found none.
+    """
+
+    file: Found | None
+    note: str = ""
+
+
+def choose_file(name: str, role: str, if_missing: str = ERROR) -> Chosen:
+    """:func:`find`, or what ``auto`` stands for at this moment, which is never fetched.
+
+    Raises:
+        WeightsNotFoundError, DownloadError: as :func:`find`.
+    """
+    if name != AUTO:
+        return Chosen(find(name, role, if_missing))
+    choice = _automatic(role)
+    note = " ".join((*choice.passed_over, choice.sentence("choose {} here, and it is fetched")))
+    logger.info(note)
+    if choice.path is None:
+        return Chosen(None, note)
+    return Chosen(Found.at(choice.name, choice.path, choice.entry), note)
+
+
+def _automatic(role: str) -> Choice:
+    return choose(role, host.model_folders(ROLE_FOLDERS[role][0]))
+
+
 def find(name: str, role: str, if_missing: str = ERROR) -> Found:
     """The file behind a dropdown's value; downloads it if it may.
 
@@ -109,6 +144,8 @@ def find(name: str, role: str, if_missing: str = ERROR) -> Found:
 
 def identity(name: str, role: str) -> str:
     """Changes whenever the file behind a name does: for ``fingerprint_inputs``."""
+    if name == AUTO:
+        return _automatic_identity(role)
     entry = load_manifest().find(name)
     path = (
         _own_file(name, role)
@@ -116,6 +153,14 @@ def identity(name: str, role: str) -> str:
         else locate_entry(entry, host.model_folders(entry.folder))
     )
     return f"{name}: missing" if path is None else str(Found.at(name, path))
+
+
+def _automatic_identity(role: str) -> str:
+    try:
+        choice = _automatic(role)
+    except WeightsNotFoundError as error:  # running the node says so
+        return str(error)
+    return choice.name if choice.path is None else str(Found.at(choice.name, choice.path))
 
 
 def _fetch(entry: WeightEntry, folder: Path) -> Path:

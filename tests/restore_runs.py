@@ -13,6 +13,7 @@ import torch
 from gpen_arch.cli import build_parser, exit_code
 from gpen_arch.commands.enhance import Enhance, Enhanced
 from gpen_arch.commands.journal import JOURNAL_NAME
+from gpen_arch.commands.models import Wanted
 from gpen_arch.commands.restore import run_restore
 from gpen_arch.images import LoadedImage, write_image
 from gpen_arch.portrait.pipeline import PortraitOptions, StageCallback
@@ -32,7 +33,9 @@ def restore(*args: object, enhance: Enhance = negative) -> int:
     return restore_with(lambda *_: enhance, *args)
 
 
-def restore_with(load: Callable[[Namespace, PortraitOptions], Enhance], *args: object) -> int:
+def restore_with(
+    load: Callable[[Namespace, PortraitOptions, Wanted], Enhance], *args: object
+) -> int:
     """The same, where ``load`` gives the stand-in for the networks."""
     parsed = parser().parse_args(["restore", *map(str, args)])
     return exit_code(lambda: run_restore(parsed, load))

@@ -15,8 +15,8 @@ from ..faces.geometry import face_template
 from ..faces.retinaface import retinaface
 from ..faces.types import RestoredFaces
 from ..inference import Form, PreparedNetwork, prepare_for_inference
-from ..networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
-from ..networks.retinaface import RESNET50, build_retinaface
+from ..networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig, Shapes
+from ..networks.retinaface import RESNET50
 from ..portrait.pipeline import PortraitPipeline
 from ..portrait.restoration import FaceRestorer, restore_faces
 from .ceiling import ceiling_call, convolutions_of
@@ -97,7 +97,7 @@ def random_detector(setting: Setting) -> NetworkDetector:
     if setting.detector is not None:
         return setting.detector
     with torch.device("meta"):
-        network = build_retinaface("resnet50")
+        network = RESNET50.build(Shapes({}, RESNET50.label))
     network = network.to_empty(device="cpu")
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point():

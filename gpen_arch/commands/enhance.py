@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +13,13 @@ from torch import Tensor
 from ..device.transfer import upload
 from ..images import LoadedImage
 from ..portrait.pipeline import PortraitOptions, PortraitPipeline, StageCallback
-from .models import load_models
+from .models import Wanted, open_models
 from .outputs import face_pairs
+
+NO_FACE = (
+    "no face found, so only its size has changed; try --confidence 0.5, or --detector "
+    "retinaface_resnet50 (animals and drawings are not found)"
+)
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,13 @@ class Enhanced:
 Enhance = Callable[[LoadedImage, StageCallback], Enhanced]
 
 
-def load_enhancer(args: Namespace, options: PortraitOptions) -> Enhance:
-    """Find (or fetch) and load the networks that ``args`` asks for.
+def load_enhancer(args: Namespace, options: PortraitOptions, wanted: Wanted) -> Enhance:
+    """Find (or fetch) and load the networks that are wanted.
 
     Raises:
         GpenError: one cannot be found, fetched or used.
     """
-    models = load_models(args, background=options.scale > 1, detector=not args.aligned)
+    models = open_models(wanted, args)
     restorer, detector = models.restorer, models.detector
 
     def enhance_crop(picture: LoadedImage, on_progress: StageCallback) -> Enhanced:
@@ -51,7 +56,8 @@ def load_enhancer(args: Namespace, options: PortraitOptions) -> Enhance:
         size = (restorer.size, restorer.size)
         aligned = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
         result = torch.lerp(aligned, restorer(image), options.strength)
-        return Enhanced(result[0], (), {"aligned": True, "output_size": list(size)})
+        report: dict[str, object] = {"aligned": True, "output_size": list(size)}
+        return Enhanced(result[0], (), {**report, "models": models.names})
 
     if detector is None:
         return enhance_crop
@@ -60,8 +66,9 @@ def load_enhancer(args: Namespace, options: PortraitOptions) -> Enhance:
     def enhance(picture: LoadedImage, on_progress: StageCallback) -> Enhanced:
         image = upload(picture.pixels[None], models.device)
         result = pipeline(image, on_progress=on_progress)
-        report = result.report
+        report = replace(result.report, models=models.names)
         pairs = face_pairs(result.restored)
-        return Enhanced(result.images[0], pairs, report.to_dict(), report.summary())
+        summary = report.summary() if report.faces else NO_FACE
+        return Enhanced(result.images[0], pairs, report.to_dict(), summary)
 
     return enhance

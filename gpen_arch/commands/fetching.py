@@ -6,8 +6,7 @@ from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
-from ..errors import WeightsNotFoundError
-from ..weights import WeightEntry, fetch, find_weight, load_manifest, obtain
+from ..weights import WeightEntry, announcement, fetch, find_or_fetch
 from .terminal import BYTES, notify, progress_bar
 
 
@@ -19,17 +18,10 @@ def obtain_weights(name: str, args: Namespace) -> Path:
         args: ``weights_dir``, ``offline`` and ``quiet``, as parsed.
 
     Raises:
-        WeightsNotFoundError, CorruptWeightsError: as :func:`find_weight` and :func:`obtain`.
-        DownloadError: it could not be fetched.
+        WeightsNotFoundError, DownloadError: as :func:`find_or_fetch`.
     """
-    try:
-        return find_weight(name, args.weights_dir)
-    except WeightsNotFoundError:
-        entry = load_manifest().find(name)
-        if entry is None:
-            raise
-    return obtain(
-        entry,
+    return find_or_fetch(
+        name,
         args.weights_dir,
         forbidden="--offline is set, so it was not fetched." if args.offline else None,
         fetch_into=partial(fetch_aloud, quiet=args.quiet),
@@ -49,11 +41,3 @@ def fetch_with_bar(
     """Fetch one file with a progress bar on standard error; see :func:`fetch`."""
     with progress_bar(entry.file, BYTES, total=entry.bytes, quiet=quiet) as show:
         return fetch(entry, folder, offline=offline, on_progress=show)
-
-
-def announcement(entry: WeightEntry) -> str:
-    """The sentence to show before a download: name, size, licence and host."""
-    return (
-        f"Fetching {entry.file} ({entry.size_text}, licence: {entry.licence}) "
-        f"from {' or '.join(entry.hosts)}"
-    )

@@ -1,49 +1,34 @@
-"""Which networks a command asks for: found, or fetched after saying so, and loaded."""
+"""Which networks a command asks for: chosen, found, or fetched after saying so."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
 from ..device.choice import resolve_device, resolve_dtype
-from ..faces import DETECTORS, FaceDetector, load_detector
-from ..inference import prepare_for_inference
-from ..loading import load_for
-from ..portrait.restoration import FaceRestorer
-from ..weights import load_manifest
-from ..weights.roles import COMMAND_LINE
+from ..faces import DETECTORS
+from ..portrait.automatic import NO_NETWORK, Choice, choose
+from ..portrait.models import Models, NetworkFile, load_models
+from ..weights.roles import AUTO
 from .fetching import obtain_weights
 from .options import add_device, add_dtype, add_offline, add_weights_dir
+from .terminal import notify
 
-DEFAULT_BACKGROUND = "realesrnet"
-
-
-@dataclass(frozen=True)
-class Models:
-    """The networks of one run, on one device."""
-
-    device: torch.device
-    restorer: FaceRestorer
-    detector: FaceDetector | None
-    upscaler: nn.Module | None
+PUBLISHED_BACKGROUND = "realesrnet"
+_UPSCALER = "realesrnet_x2"
+"""What that word stands for."""
 
 
 def add_model_arguments(parser: ArgumentParser) -> None:
     """Add the options that choose networks, their weights, device and precision."""
-    group = parser.add_argument_group("models")
-    group.add_argument(
-        "--model",
-        default=COMMAND_LINE.model,
-        metavar="ID|FILE",
-        help=f"GPEN network ({COMMAND_LINE.model}); gpen-demo-256 ships with the package",
+    group = parser.add_argument_group(
+        "models", f"'{AUTO}' takes the best that is on this machine, and never fetches."
     )
+    group.add_argument("--model", default=AUTO, metavar="ID|FILE", help=f"GPEN network ({AUTO})")
     group.add_argument(
         "--detector",
         metavar="NAME|FILE",
-        help=f"{' or '.join(kind.id for kind in DETECTORS)} ({COMMAND_LINE.detector})",
+        help=f"{' or '.join(kind.id for kind in DETECTORS)} ({AUTO})",
     )
     add_weights_dir(group)
     add_offline(group)
@@ -57,36 +42,90 @@ def add_model_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def load_models(args: Namespace, *, background: bool, detector: bool) -> Models:
-    """Find (or fetch) and load what ``args`` asks for.
+@dataclass(frozen=True)
+class Wanted:
+    """The networks that a run asks for: each a name, or what ``auto`` chose; None for none.
+
+    What is named is looked for, and fetched, only once there is work for it.
+    """
+
+    model: str | Choice
+    detector: str | Choice | None = None
+    upscaler: str | Choice | None = None
+
+    def settings(self, background: str | None) -> dict[str, str]:
+        """What the results depend on, in the journal's words.
+
+        Of what a run has no use for it says what earlier versions said: their journals stay good.
+
+        Args:
+            background: as the option says, or None.
+        """
+        upscaler = PUBLISHED_BACKGROUND if self.upscaler is None else _name(self.upscaler)
+        if isinstance(self.upscaler, Choice):
+            background = PUBLISHED_BACKGROUND if upscaler == _UPSCALER else upscaler
+        return {
+            "model": _name(self.model),
+            "detector": "retinaface_resnet50" if self.detector is None else _name(self.detector),
+            "background": upscaler if background in (None, AUTO) else background,
+        }
+
+    def announce(self) -> None:
+        """Say what ``auto`` chose where something better is known, and what it passed over."""
+        for wanted in (self.model, self.detector, self.upscaler):
+            if isinstance(wanted, Choice):
+                for sentence in wanted.passed_over:
+                    notify(sentence)
+                if wanted.better is not None:
+                    notify(wanted.sentence())
+
+
+def choose_models(args: Namespace, *, background: bool, detector: bool) -> Wanted:
+    """Let ``auto`` choose wherever nothing else is named.
 
     Args:
+        args: as parsed.
         background: whether the background is upscaled at all.
         detector: whether faces are looked for at all.
     """
+
+    def wanted(name: str | None, role: str) -> str | Choice:
+        return choose(role, args.weights_dir) if name in (None, AUTO) else name
+
+    upscaler = _UPSCALER if args.background == PUBLISHED_BACKGROUND else args.background
+    by_network = background and detector and upscaler != NO_NETWORK
+    return Wanted(
+        model=wanted(args.model, "restoration"),
+        detector=wanted(args.detector, "detection") if detector else None,
+        upscaler=wanted(upscaler, "upscaling") if by_network else None,
+    )
+
+
+def open_models(wanted: Wanted, args: Namespace) -> Models:
+    """Find (or fetch) and load what is wanted.
+
+    Raises:
+        GpenError: a file cannot be found, fetched or used.
+    """
     device = resolve_device(args.device)
     dtype = resolve_dtype(device, args.dtype)
-    network = load_for("restorer", obtain_weights(args.model, args)).network
-    prepared = prepare_for_inference(network, dtype, device=device, compiled=args.compile)
-    input_range = load_manifest().input_range(args.model)
-    return Models(
+    model = _file(wanted.model, args)
+    assert model is not None, "a restorer ships with the package"
+    return load_models(
+        model,
+        _file(wanted.detector, args),
+        _file(wanted.upscaler, args),
         device=device,
-        restorer=FaceRestorer(prepared.to(device), input_range=input_range),
-        detector=_load_detector(args, device) if detector else None,
-        upscaler=_load_upscaler(args, device, dtype) if background and detector else None,
+        dtype=dtype,
+        compiled=args.compile,
     )
 
 
-def _load_detector(args: Namespace, device: torch.device) -> FaceDetector:
-    return load_detector(
-        obtain_weights(args.detector or COMMAND_LINE.detector, args), device=device
-    )
+def _name(wanted: str | Choice) -> str:
+    return wanted.name if isinstance(wanted, Choice) else wanted
 
 
-def _load_upscaler(args: Namespace, device: torch.device, dtype: torch.dtype) -> nn.Module | None:
-    background = args.background or DEFAULT_BACKGROUND
-    if background == "lanczos":
-        return None
-    name = COMMAND_LINE.upscaler if background == DEFAULT_BACKGROUND else background
-    network = load_for("upscaler", obtain_weights(name, args)).network
-    return prepare_for_inference(network, dtype, device=device).to(device)
+def _file(wanted: str | Choice | None, args: Namespace) -> NetworkFile | None:
+    if isinstance(wanted, Choice):
+        return NetworkFile.of(wanted)
+    return None if wanted is None else NetworkFile(wanted, obtain_weights(wanted, args))

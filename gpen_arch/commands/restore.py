@@ -10,17 +10,16 @@ from pathlib import Path
 from ..errors import InvalidOptionError
 from ..images import MAX_PIXELS, find_images
 from ..portrait.pipeline import PortraitOptions
-from ..weights.roles import COMMAND_LINE
 from .batch import Batch
 from .enhance import Enhance, load_enhancer
 from .interrupts import stopping_signals
 from .journal import JOURNAL_NAME
-from .models import DEFAULT_BACKGROUND, add_model_arguments
+from .models import Wanted, add_model_arguments, choose_models
 from .options import Subparsers, add_quiet, given, refuse_given
 from .plan import make_plan
 
 BACKGROUNDS = (
-    "realesrnet, lanczos, none, or the id or file of a super-resolution network (realesrnet)"
+    "auto, realesrnet, lanczos, none, or the id or file of a super-resolution network (auto)"
 )
 _PORTRAIT_OPTIONS = (
     "scale",
@@ -46,7 +45,8 @@ _OF_WHOLE_PICTURES = (
 
 DESCRIPTION = """\
 Find every face, restore it with GPEN, upscale everything else, and write the whole
-picture. Weights that are missing are fetched after saying so.
+picture. Without a named network, the best that is on this machine is used, or what
+ships with the package. A named one that is missing is fetched after saying so.
 
 All outputs are planned before the first picture is opened: what would overwrite an
 input or another output, or cannot be written, stops the run. The outputs of one picture
@@ -139,7 +139,8 @@ def _add_output_arguments(parser: ArgumentParser) -> None:
 
 
 def run_restore(
-    args: Namespace, load: Callable[[Namespace, PortraitOptions], Enhance] = load_enhancer
+    args: Namespace,
+    load: Callable[[Namespace, PortraitOptions, Wanted], Enhance] = load_enhancer,
 ) -> int:
     """Restore every input; 0 if all succeeded, 1 if any failed.
 
@@ -154,6 +155,7 @@ def run_restore(
     with stopping_signals():
         _refuse_idle_options(args)
         options = _portrait_options(args)
+        wanted = choose_models(args, background=options.scale > 1, detector=not args.aligned)
         found = find_images(args.inputs)
         plan = make_plan(
             found.paths,
@@ -166,21 +168,30 @@ def run_restore(
         batch = Batch(
             plan,
             found.unreachable,
-            _settings(args, options),
+            _settings(args, options, wanted),
             max_pixels=args.max_megapixels * 1e6,
             skip_finished=args.skip_existing,
             quiet=args.quiet,
         )
-        report = batch.run(lambda: load(args, options))
+        report = batch.run(lambda: _begin(args, options, wanted, load))
     return 1 if report.lost or report.counts()["failed"] else 0
 
 
-def _settings(args: Namespace, options: PortraitOptions) -> dict[str, object]:
+def _begin(
+    args: Namespace,
+    options: PortraitOptions,
+    wanted: Wanted,
+    load: Callable[[Namespace, PortraitOptions, Wanted], Enhance],
+) -> Enhance:
+    if not args.quiet:
+        wanted.announce()
+    return load(args, options, wanted)
+
+
+def _settings(args: Namespace, options: PortraitOptions, wanted: Wanted) -> dict[str, object]:
     """What the pictures depend on; speed and memory do not count."""
     return {
-        "model": args.model,
-        "detector": args.detector or COMMAND_LINE.detector,
-        "background": args.background or DEFAULT_BACKGROUND,
+        **wanted.settings(args.background),
         "scale": options.scale,
         "strength": options.strength,
         "confidence": options.confidence,

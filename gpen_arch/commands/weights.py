@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import GpenError
-from ..weights import Manifest, fetch_folder, find_weight, load_manifest, locate_entry
+from ..weights import Manifest, announcement, fetch_folder, find_weight, load_manifest, locate_entry
 from ..weights.locate import search_folders, unreachable_folders
-from .fetching import announcement, fetch_with_bar
+from .fetching import fetch_with_bar
 from .options import Subparsers, add_weights_dir
 from .terminal import notify, say
 

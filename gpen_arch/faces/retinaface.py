@@ -7,11 +7,13 @@ BGR and 0..255 live in here; outside, pictures are RGB 0..1.
 from __future__ import annotations
 
 import math
-import warnings
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import InvalidImageError
 from ..networks.architecture import Architecture
@@ -135,13 +137,16 @@ def folded(network: nn.Module) -> nn.Module:
     """The network for inference: batch norms folded into convolutions, channels-last.
 
     The same function up to rounding, in half the time (mobile0.25 on a CPU). The network that is
-    given stays as it is.
+    given stays as it is. A norm is folded where it stands right behind its convolution, as in all
+    of RetinaFace.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own modules warn of each other
-        from torch.fx.experimental.optimization import fuse  # only here: slow to import
-
-    return fuse(network.eval()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    prepared = deepcopy(network).eval()
+    for module in prepared.modules():
+        for (name, layer), (behind, norm) in pairwise(list(module.named_children())):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(layer, norm))
+                setattr(module, behind, nn.Identity())
+    return prepared.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def prior_boxes(size: tuple[int, int]) -> Tensor:

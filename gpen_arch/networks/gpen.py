@@ -22,6 +22,7 @@ from .layers import (
     PixelNorm,
     Upsample,
     channels_at,
+    random_weights,
 )
 from .shapes import MAX_LAYERS, MAX_LEVELS, Shapes, channel_multiplier
 
@@ -60,7 +61,7 @@ class ConstantInput(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.input = nn.Parameter(torch.randn(1, channels, 4, 4))
+        self.input = nn.Parameter(random_weights(1, channels, 4, 4))
 
     def forward(self, batch: int) -> Tensor:
         return self.input.expand(batch, -1, -1, -1)

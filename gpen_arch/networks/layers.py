@@ -20,9 +20,18 @@ PIXEL_NORM_EPS = 1e-8
 
 def blur_kernel(gain: float = 1.0) -> Tensor:
     """The separable [1, 3, 3, 1] low-pass as a (4, 4) kernel of sum ``gain``."""
-    taps = torch.tensor(BLUR_TAPS)
-    kernel = torch.outer(taps, taps)
-    return kernel * (gain / kernel.sum())
+    share = gain / sum(BLUR_TAPS) ** 2
+    return torch.tensor([[row * column * share for column in BLUR_TAPS] for row in BLUR_TAPS])
+
+
+def random_weights(*shape: int, divided_by: float = 1.0) -> Tensor:
+    """Standard normal numbers, divided; on the meta device their shape alone.
+
+    There, where a network is built only to be loaded, torch would import its compiler and sympy
+    to draw them: seconds of a command that takes few.
+    """
+    numbers = torch.empty(*shape)
+    return numbers if numbers.is_meta else numbers.normal_().div_(divided_by)
 
 
 def channels_at(resolution: int, channel_multiplier: int, narrow: float) -> int:
@@ -94,7 +103,9 @@ class EqualConv2d(nn.Module):
         # A strided convolution follows a blur that has padded for it.
         self.padding = 0 if stride > 1 else kernel_size // 2
         self.gain = 1 / sqrt(in_channels * kernel_size**2)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(
+            random_weights(out_channels, in_channels, kernel_size, kernel_size)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight * self.gain, stride=self.stride, padding=self.padding)
@@ -119,7 +130,9 @@ class EqualLinear(nn.Module):
         self.activate = activate
         self.lr_multiplier = lr_multiplier
         self.gain = lr_multiplier / sqrt(in_features)
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.weight = nn.Parameter(
+            random_weights(out_features, in_features, divided_by=lr_multiplier)
+        )
         self.bias = nn.Parameter(torch.full((out_features,), bias_init))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -182,7 +195,7 @@ class ModulatedConv2d(nn.Module):
         self.upsample = upsample
         self.gain = 1 / sqrt(in_channels * kernel_size**2)
         shape = (1, out_channels, in_channels, kernel_size, kernel_size)
-        self.weight = nn.Parameter(torch.randn(shape))
+        self.weight = nn.Parameter(random_weights(*shape))
         self.modulation = EqualLinear(style_dim, in_channels, bias_init=1.0)
         if upsample:
             self.blur = Blur(padding=(1, 1), gain=4.0)

@@ -23,13 +23,17 @@ class FaceReport:
 
 @dataclass(frozen=True)
 class RestorationReport:
-    """What happened to every face of a batch of pictures; sizes are (height, width)."""
+    """What happened to every face of a batch of pictures; sizes are (height, width).
+
+    ``models`` are the names of the networks, where whoever made the report knows them.
+    """
 
     image_size: tuple[int, int]
     output_size: tuple[int, int]
     frames: int
     faces: tuple[FaceReport, ...]
     seconds: dict[str, float] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
 
     @property
     def restored(self) -> int:

@@ -7,7 +7,7 @@ import logging
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import CorruptWeightsError, WeightsNotFoundError
@@ -66,34 +66,53 @@ def find_weight(
 ) -> Path:
     """Find a weight file by the manifest's id, by its file name, or by its path.
 
-    A file that the manifest pins is checked by :func:`check_contents`. A folder that cannot be
-    searched is named in a warning; the others are searched.
+    A file that the manifest pins is checked by :func:`check_contents`.
+
+    Args:
+        name, folders, manifest: as :func:`look_up`.
+        on_progress: told of the bytes hashed.
+
+    Raises:
+        WeightsNotFoundError: as :func:`look_up`.
+        CorruptWeightsError: as :func:`check_contents`.
+    """
+    path = look_up(name, folders, manifest=manifest)
+    entry = (load_manifest() if manifest is None else manifest).find(str(name))
+    if entry is not None:
+        check_contents(entry, path, on_progress=on_progress)
+    return path
+
+
+def look_up(
+    name: str | Path,
+    folders: Sequence[str | Path] = (),
+    *,
+    manifest: Manifest | None = None,
+) -> Path:
+    """:func:`find_weight` without a look into the file.
+
+    A folder that cannot be searched is named in a warning; the others are searched.
 
     Args:
         name: ``"GPEN-BFR-512"``, ``"RetinaFace-R50.pth"``, ``"my_model.pth"`` or a path.
         folders: searched before ``$GPEN_WEIGHTS_DIR`` and the user's cache.
         manifest: the known files; by default the package's own.
-        on_progress: told of the bytes hashed.
 
     Raises:
         WeightsNotFoundError: says where was searched, and how to get a file that is known.
-        CorruptWeightsError: the file is shorter than the published one.
     """
     known = load_manifest() if manifest is None else manifest
     entry = known.find(str(name))
     searched = search_folders(folders)
     warn_of_unreachable(searched)
-    path = _search((str(name),), searched) if entry is None else locate_entry(entry, folders)
-    if path is None and _is_file(Path(name)):
-        path = Path(name)
+    known_places = places(entry, folders) if entry else (folder / name for folder in searched)
+    path = next(filter(_is_file, (*known_places, Path(name))), None)
     if path is None:
         raise WeightsNotFoundError(
             _unknown_text(str(name), known, searched)
             if entry is None
             else missing_text(entry, searched)
         )
-    if entry is not None:
-        check_contents(entry, path, on_progress=on_progress)
     return path
 
 
@@ -102,11 +121,20 @@ def locate_entry(entry: WeightEntry, folders: Sequence[str | Path] = ()) -> Path
 
     Folders that cannot be searched are passed over; :func:`unreachable_folders` names them.
     """
-    path = _search(entry.file_names, search_folders(folders))
-    if path is None and entry.builtin is not None:
-        builtin = PACKAGE_FOLDER / entry.builtin
-        path = builtin if _is_file(builtin) else None
-    return path
+    return next(places(entry, folders), None)
+
+
+def places(entry: WeightEntry, folders: Sequence[str | Path] = ()) -> Iterator[Path]:
+    """Every place where the entry's file lies, the first to look at first; the package is last."""
+    # The folder counts before the name: a folder that the user names wins over all others.
+    named = (folder / name for folder in search_folders(folders) for name in entry.file_names)
+    shipped = shipped_path(entry)
+    yield from filter(_is_file, named if shipped is None else (*named, shipped))
+
+
+def shipped_path(entry: WeightEntry) -> Path | None:
+    """Where the package's own copy of the entry's file should lie; ``None`` if it has none."""
+    return None if entry.builtin is None else PACKAGE_FOLDER / entry.builtin
 
 
 def check_contents(
@@ -115,19 +143,18 @@ def check_contents(
     """Compare a file with the entry's pin.
 
     A file that is too short is a broken download: an error. Any other difference is logged as a
-    warning, because users hold re-saved and fine-tuned files under the published names.
+    warning, because users hold re-saved and fine-tuned files under the published names; but in the
+    package's own copy it is an error.
 
     Raises:
-        CorruptWeightsError: the file is shorter than the published one, or cannot be read.
+        CorruptWeightsError: the file is shorter than the published one, is the package's own copy
+            and damaged, or cannot be read.
     """
+    is_shipped = path == shipped_path(entry)
     try:
         size = path.stat().st_size
         if entry.bytes is not None and size < entry.bytes:
-            raise CorruptWeightsError(
-                f"expected {entry.bytes} bytes in {path} ({entry.id}), found {size}: probably a "
-                f"download that broke off. Delete it and run `gpen weights fetch {entry.id}`, or "
-                "rename it if it is a file of your own."
-            )
+            raise _damaged_copy(entry, path) if is_shipped else _too_short(entry, path, size)
         if entry.sha256 is None:
             return
         digest = sha256_of(path, on_progress=on_progress)
@@ -136,6 +163,8 @@ def check_contents(
             f"expected a readable file at {path}, found: {error}. Check its permissions."
         ) from error
     if digest != entry.sha256:
+        if is_shipped:
+            raise _damaged_copy(entry, path)
         logger.warning(
             "%s is not the published %s: expected sha256 %s, found %s. It is used as it is.",
             path,
@@ -143,6 +172,21 @@ def check_contents(
             entry.sha256,
             digest,
         )
+
+
+def _too_short(entry: WeightEntry, path: Path, size: int) -> CorruptWeightsError:
+    return CorruptWeightsError(
+        f"expected {entry.bytes} bytes in {path} ({entry.id}), found {size}: probably a "
+        f"download that broke off. Delete it and run `gpen weights fetch {entry.id}`, or "
+        "rename it if it is a file of your own."
+    )
+
+
+def _damaged_copy(entry: WeightEntry, path: Path) -> CorruptWeightsError:
+    return CorruptWeightsError(
+        f"expected the file of {entry.id} that ships with the package (sha256 {entry.sha256}) at "
+        f"{path}, found other contents: it is damaged. Reinstall the package."
+    )
 
 
 def sha256_of(path: Path, *, on_progress: ProgressCallback = ignore_progress) -> str:
@@ -168,7 +212,7 @@ def how_to_get(entry: WeightEntry, folder: Path, forbidden: str | None = None) -
     size = "size unknown" if entry.bytes is None else entry.size_text
     facts = f"{size}, licence: {entry.licence}"
     source = f"{' or '.join(entry.urls)} ({facts}) and save it as {folder / entry.file}"
-    if not entry.urls:
+    if entry.builtin is not None or not entry.urls:
         return f"It ships with the package ({facts}): reinstall the package."
     if not entry.pinned:
         forbidden = "It has no published hash, so it is never fetched automatically."
@@ -184,12 +228,6 @@ def missing_text(entry: WeightEntry, searched: Sequence[Path], forbidden: str | 
         f"expected {names} ({entry.id}), found it nowhere in {_places(searched)}. "
         f"{how_to_get(entry, searched[0], forbidden)}"
     )
-
-
-def _search(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
-    # The folder counts before the name: a folder that the user names wins over all others.
-    candidates = (folder / name for folder in folders for name in names)
-    return next((path for path in candidates if _is_file(path)), None)
 
 
 def _is_file(path: Path) -> bool:

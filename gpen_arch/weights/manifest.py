@@ -31,7 +31,8 @@ class WeightEntry:
     ``bytes`` and ``sha256`` are ``None`` where no public source states them; such a file is never
     downloaded automatically. ``builtin`` is a path inside the package, for a file that ships
     with it. ``input_range`` is what black and white are to a network whose file differs in it from
-    its architecture.
+    its architecture. ``auto_rank`` is the order in which ``auto`` prefers the files of a role, 1
+    the best; ``None`` is never taken.
     """
 
     id: str
@@ -48,6 +49,7 @@ class WeightEntry:
     sha256: str | None = None
     builtin: str | None = None
     input_range: tuple[float, float] | None = None
+    auto_rank: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what would lead out of a folder, also in an entry that no manifest holds."""
@@ -125,6 +127,25 @@ class Manifest:
     def by_role(self, role: str) -> tuple[WeightEntry, ...]:
         """The entries of one role (``"restoration"``, ``"upscaling"``, ...)."""
         return tuple(entry for entry in self.entries if entry.role == role)
+
+    def ranked(self, role: str) -> tuple[WeightEntry, ...]:
+        """The entries of one role that ``auto`` may take, the best first."""
+        ranks = [(e.auto_rank, e) for e in self.by_role(role) if e.auto_rank is not None]
+        return tuple(entry for _, entry in sorted(ranks, key=lambda each: each[0]))
+
+    def shipped(self, role: str) -> WeightEntry:
+        """The best entry of one role that ships with the package.
+
+        Raises:
+            WeightsNotFoundError: there is none.
+        """
+        entry = next((e for e in self.ranked(role) if e.builtin is not None), None)
+        if entry is None:
+            raise WeightsNotFoundError(
+                f"expected a file for {role} that ships with the package, found none in the "
+                "weights manifest. Reinstall the package."
+            )
+        return entry
 
 
 def manifest_path() -> Path:
@@ -206,6 +227,8 @@ def parse_manifest(document: object) -> Manifest:
     entries = tuple(_parse_entry(item, index) for index, item in enumerate(items))
     check_unique((entry.id, "id", entry.id) for entry in entries)
     check_unique((e.id, "file or alias", name) for e in entries for name in e.file_names)
+    ranked = (entry for entry in entries if entry.auto_rank is not None)
+    check_unique((e.id, "auto_rank", f"{e.role} {e.auto_rank}") for e in ranked)
     return Manifest(entries)
 
 

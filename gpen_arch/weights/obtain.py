@@ -9,12 +9,13 @@ from ..errors import WeightsNotFoundError
 from .download import fetch, offline_requested
 from .locate import (
     locate_entry,
+    look_up,
     missing_text,
     search_folders,
     user_cache_folder,
     warn_of_unreachable,
 )
-from .manifest import WeightEntry
+from .manifest import WeightEntry, load_manifest
 
 Fetch = Callable[[WeightEntry, Path], Path]
 """Fetches an entry's file into a folder; a door announces it and shows its progress."""
@@ -52,6 +53,38 @@ def obtain(
     if forbidden is not None or not entry.fetchable:
         raise WeightsNotFoundError(missing_text(entry, searched, forbidden))
     return fetch_into(entry, fetch_folder(folders))
+
+
+def find_or_fetch(
+    name: str,
+    folders: Sequence[str | Path] = (),
+    *,
+    forbidden: str | None = None,
+    fetch_into: Fetch = fetch,
+) -> Path:
+    """Find a weight file by id, file name or path; :func:`obtain` a known one that is missing.
+
+    A file that is found is not read: :func:`.locate.check_contents` compares it with its pin.
+
+    Raises:
+        WeightsNotFoundError: as :func:`.locate.look_up` and :func:`obtain`.
+        DownloadError: it could not be fetched.
+    """
+    try:
+        return look_up(name, folders)
+    except WeightsNotFoundError:
+        entry = load_manifest().find(name)
+        if entry is None:
+            raise
+    return obtain(entry, folders, forbidden=forbidden, fetch_into=fetch_into)
+
+
+def announcement(entry: WeightEntry) -> str:
+    """The sentence to show before a download: name, size, licence and host."""
+    return (
+        f"Fetching {entry.file} ({entry.size_text}, licence: {entry.licence}) "
+        f"from {' or '.join(entry.hosts)}"
+    )
 
 
 def fetch_folder(folders: Sequence[str | Path] = ()) -> Path:

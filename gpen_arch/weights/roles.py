@@ -1,8 +1,6 @@
-"""What weight files are for: the manifest's roles, the folders of each, the default files."""
+"""What weight files are for: the manifest's roles, and the folders of each."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 ROLES = frozenset(
     {
@@ -31,17 +29,5 @@ ROLE_FOLDERS: dict[str, tuple[str, ...]] = {
 }
 """Where users keep files of a role."""
 
-
-@dataclass(frozen=True)
-class Defaults:
-    """The ids of the files that are used where nobody names one."""
-
-    model: str
-    detector: str
-    upscaler: str = "realesrnet_x2"
-
-
-# The command line takes what GPEN was published with; a node, whose first run should not begin with
-# a long download, takes what ships with the package, and the detector of 1.7 MiB.
-COMMAND_LINE = Defaults("GPEN-BFR-512", "retinaface_resnet50")
-NODES = Defaults("gpen-demo-256", "retinaface_mobile0.25")
+AUTO = "auto"
+"""In a file's place: the best of its role that is on this machine, and never a download."""

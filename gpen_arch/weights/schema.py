@@ -29,7 +29,7 @@ _REQUIRED_TEXT = (
     "evidence",
 )
 _REQUIRED = frozenset({*_REQUIRED_TEXT, "urls", "bytes", "sha256"})
-_OPTIONAL = frozenset({"aliases", "builtin", "input_range"})
+_OPTIONAL = frozenset({"aliases", "builtin", "input_range", "auto_rank"})
 _CHOICES = {"role": ROLES, "folder": FOLDERS, "evidence": EVIDENCE}
 
 
@@ -61,7 +61,14 @@ def check_entry(item: object, index: int) -> dict[str, Any]:
         raise wrong(label, "evidence", expected, item["evidence"])
     _check_sources(label, item)
     _check_range(label, item)
+    _check_rank(label, item)
     return item
+
+
+def _check_rank(label: str, item: dict[str, Any]) -> None:
+    rank = item.get("auto_rank", 1)
+    if type(rank) is not int or rank < 1:
+        raise wrong(label, "auto_rank", "a whole number from 1 up", rank)
 
 
 def _check_range(label: str, item: dict[str, Any]) -> None:

@@ -172,7 +172,8 @@ def test_background_none_keeps_the_size(run, blank: Path, tmp_path: Path) -> Non
         (["{blank}", "-o", "o.png", "--strength", "3"], "strength: expected 0 to 1, found 3.0"),
         (["{blank}", "-o", "o.png", "--device", "toaster"], "expected a device of this machine"),
         (["{blank}", "-o", "o.png", "--background", "small.pth"], "expected as upscaler: RRDBNet"),
-        (["{blank}", "-o", "o.png"], "realesrnet_x2"),
+        (["{blank}", "-o", "o.png", "--background", "realesrnet"], "realesrnet_x2"),
+        (["{blank}", "-o", "o.png", "--background", "automatic"], "nothing for 'automatic'"),
     ],
 )
 def test_what_cannot_start_says_why(
@@ -187,7 +188,8 @@ def test_a_missing_model_says_where_to_get_it(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("GPEN_WEIGHTS_DIR", raising=False)
-    assert main(["restore", str(blank), "-o", str(tmp_path / "o.png"), "--offline"]) == 2
+    named = ["--model", "GPEN-BFR-512", "--offline"]
+    assert main(["restore", str(blank), "-o", str(tmp_path / "o.png"), *named]) == 2
     errors = capsys.readouterr().err
     assert "GPEN-BFR-512.pth" in errors
     assert "https://huggingface.co/akhaliq/GPEN-BFR-512" in errors

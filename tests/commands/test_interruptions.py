@@ -182,5 +182,6 @@ def test_a_name_cannot_command_the_terminal_and_is_said_once(
 
 
 def test_a_log_holds_no_bars(three: tuple[object, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    assert restore(*three) == 0
+    named = ("--model", "gpen-demo-256", "--detector", "retinaface_mobile0.25")
+    assert restore(*three, *named, "--background", "lanczos") == 0
     assert capsys.readouterr().err == ""

@@ -18,7 +18,6 @@ from torch import Tensor
 from gpen_arch.errors import (
     InvalidImageError,
     InvalidOptionError,
-    MissingDependencyError,
     UnsupportedModelError,
     WeightsMismatchError,
     WeightsNotFoundError,
@@ -281,18 +280,43 @@ def test_weights_that_do_not_fit(assets: Path, tmp_path: Path) -> None:
         load_detector("retinaface_mobile0.25", weights=state)
 
 
-def test_facexlib_is_named_when_it_is_missing(
-    assets: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "facexlib.detection.retinaface", None)
-    with pytest.raises(MissingDependencyError, match="facexlib"):
-        load_detector("retinaface_mobile0.25", weights=read_state_dict(assets / WEIGHTS))
+@pytest.mark.parametrize(
+    ("name", "architecture"), [("mobile0.25", MOBILENET), ("resnet50", RESNET50)]
+)
+def test_the_network_equals_facexlibs(name: str, architecture: Architecture) -> None:
+    """Its keys in their order, and its outputs to the bit, also at sizes that do not divide."""
+    from facexlib.detection.retinaface import RetinaFace
+
+    torch.manual_seed(0)
+    theirs = RetinaFace(network_name=name, device="cpu").eval()
+    for key, tensor in theirs.state_dict().items():
+        if key.endswith("running_var"):
+            tensor.uniform_(0.5, 1.5)
+    ours = architecture.build(Shapes({}, architecture.label)).eval()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 3, 97, 130)
+    with torch.no_grad():
+        for actual, expected in zip(ours(x), theirs(x), strict=True):
+            assert torch.equal(actual, expected)
 
 
-def test_importing_does_not_load_facexlib() -> None:
-    code = "import sys, gpen_arch.faces.detection; print('facexlib' in sys.modules)"
-    root = Path(__file__).resolve().parents[2]
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+def test_detection_needs_neither_facexlib_nor_torchvision(assets: Path) -> None:
+    """Both are slow to import, and a torchvision of another torch does not import at all."""
+    code = (
+        "import sys\n"
+        "sys.modules['facexlib'] = sys.modules['torchvision'] = None\n"
+        "from gpen_arch import detect_faces, load_detector\n"
+        "from gpen_arch.images import read_image\n"
+        "picture = read_image(sys.argv[1]).pixels[None]\n"
+        "print(len(detect_faces(picture, load_detector(sys.argv[2]))))"
     )
-    assert result.stdout.strip() == "False"
+    files = (assets / "images" / "astronaut_512.jpg", assets / WEIGHTS)
+    result = subprocess.run(
+        [sys.executable, "-c", code, *map(str, files)],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip() == "1"

@@ -68,7 +68,7 @@ def fill_models(models: Path, assets: Path) -> None:
 
 def fill_inputs(inputs: Path, assets: Path) -> None:
     """The pictures that graphs load."""
-    inputs.mkdir(parents=True)
+    inputs.mkdir(parents=True, exist_ok=True)
     for name in ("group_7.jpg", "astronaut_512.jpg", "grace_hopper.jpg"):
         shutil.copy(assets / "images" / name, inputs)
     astronaut = Image.open(assets / "images" / "astronaut_512.jpg").convert("RGB")

@@ -31,7 +31,6 @@ from gpen_arch.networks import (
     architecture_of,
     lpips_backbone,
     parsenet,
-    retinaface,
 )
 from gpen_arch.ops import upfirdn2d
 
@@ -143,7 +142,6 @@ def test_gpen_says_which_faces_it_was_trained_on() -> None:
 @pytest.mark.parametrize(
     ("record", "library", "package"),
     [
-        (retinaface.MOBILENET, "facexlib.detection.retinaface", "facexlib"),
         (parsenet.ARCHITECTURE, "facexlib.parsing.parsenet", "facexlib"),
         (arcface.ARCHITECTURE, "facexlib.recognition.arcface_arch", "facexlib"),
         (lpips_backbone.BACKBONES["alex"], "lpips", "lpips"),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ..host.fixtures import DETECTOR, has_page
+from ..host.fixtures import has_page
 from ..host.graphs import MUTED, PROJECT, ROOT, TITLE, Workflow
 from ..host.server import Graph, HostError, Server
 from ..host.workflows import BLUEPRINT, WORKFLOWS, all_in_one, five_blocks
@@ -23,12 +23,10 @@ RUNNABLE = [workflow for workflow in WORKFLOWS if "checkpoint" not in workflow.b
 
 
 @pytest.fixture(scope="module")
-def new(host_dir: Path, assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def new(host_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server as after installation: ComfyUI's own input folder, and no leave to download."""
     base = tmp_path_factory.mktemp("new")
     shutil.copytree(host_dir / "ComfyUI" / "input", base / "input")
-    (base / "models" / "facedetection").mkdir(parents=True)
-    shutil.copy(assets / "weights" / DETECTOR, base / "models" / "facedetection")
     watched = {"GPEN_WATCH_NETWORK": str(base / "network.log"), "GPEN_OFFLINE": "1"}
     with Server(host_dir, base, ui=has_page(host_dir), environment=watched) as running:
         yield running
@@ -55,8 +53,11 @@ def test_a_template_as_shipped_restores_faces_without_a_network(
         assert said == ("29 face(s)" if "select" in ids else "1 face(s)")
         assert "text" not in outputs[ids["paste"]]  # nothing to complain of
         assert len(outputs[ids["restore"]]["images"]) == 1
+        (chosen,) = outputs[ids["model"]]["text"]
+        assert "which ships with the package" in chosen
     else:
-        assert outputs[ids["enhance"]]["text"] == ["1 face(s) found, 1 restored"]
+        (said,) = outputs[ids["enhance"]]["text"]
+        assert said.startswith("1 face(s) found, 1 restored\nmodel (auto): ")
     assert not (new.base / "network.log").exists(), (new.base / "network.log").read_text()
 
 

@@ -1,6 +1,7 @@
 """The shipped manifest's facts, and every way in which a manifest can be wrong."""
 
 import copy
+import hashlib
 import json
 import re
 import subprocess
@@ -80,10 +81,23 @@ def test_shipped_manifest_pins_exactly_what_is_published():
     }
 
 
-def test_shipped_manifest_has_every_builtin_file():
-    for entry in load_manifest().entries:
-        if entry.builtin is not None:
-            assert (ROOT / "gpen_arch" / entry.builtin).is_file(), entry.id
+def test_what_ships_is_the_pinned_file_with_its_card_and_licence():
+    shipped = [entry for entry in load_manifest().entries if entry.builtin is not None]
+    assert {"gpen-demo-256", "retinaface_mobile0.25"} <= {entry.id for entry in shipped}
+    for entry in shipped:
+        path = ROOT / "gpen_arch" / str(entry.builtin)
+        assert path.name == entry.file
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
+        assert entry.short_licence in card_of(path, entry.id)
+        own = entry.short_licence == "Apache-2.0"  # the package's own, whose text is LICENSE
+        licence = path.with_name(f"{entry.id}.LICENSE.txt")
+        assert own or f"{entry.short_licence} License" in licence.read_text(encoding="utf-8")
+
+
+def card_of(path: Path, name: str) -> str:
+    text = path.with_name(f"{name}.md").read_text(encoding="utf-8")
+    assert text.startswith(f"# {name}\n")
+    return text
 
 
 def test_gpen_weights_say_that_they_are_non_commercial():
@@ -334,3 +348,31 @@ def test_the_range_of_a_networks_input_is_found_by_every_name_of_its_file() -> N
     assert manifest.input_range(first["id"]) == manifest.input_range(first["file"]) == (0, 1)
     assert manifest.input_range(second["id"]) is None  # as its architecture has it
     assert manifest.input_range("my-own.pth") is None
+
+
+@pytest.mark.parametrize("rank", [0, -1, 1.5, "1", True, None])
+def test_an_odd_rank_is_named(rank: object) -> None:
+    document = copy.deepcopy(GOOD)
+    document["weights"][0]["auto_rank"] = rank
+    with pytest.raises(ManifestError, match=r"auto_rank.*whole number"):
+        parse_manifest(document)
+
+
+def test_two_files_of_a_role_have_two_ranks() -> None:
+    document = copy.deepcopy(GOOD)
+    for entry in document["weights"]:
+        entry["auto_rank"] = 1
+    assert [e.id for e in parse_manifest(document).ranked("upscaling")] == ["two"]
+    document["weights"][1]["role"] = "restoration"
+    with pytest.raises(ManifestError, match=r"auto_rank.*used once"):
+        parse_manifest(document)
+
+
+def test_the_best_of_a_role_comes_first() -> None:
+    document = copy.deepcopy(GOOD)
+    one, two = document["weights"]
+    one["auto_rank"], two["auto_rank"], two["role"] = 2, 1, "restoration"
+    assert [entry.id for entry in parse_manifest(document).ranked("restoration")] == ["two", "one"]
+    assert parse_manifest(document).shipped("restoration").id == "two"
+    with pytest.raises(WeightsNotFoundError, match="ships with the package"):
+        parse_manifest(document).shipped("detection")

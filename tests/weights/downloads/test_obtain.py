@@ -11,7 +11,7 @@ import pytest
 from gpen_arch.errors import WeightsNotFoundError
 from gpen_arch.faces import DETECTORS
 from gpen_arch.weights import WeightEntry, download, fetch_folder, load_manifest, obtain
-from gpen_arch.weights.roles import COMMAND_LINE, FOLDERS, NODES, ROLE_FOLDERS, ROLES, Defaults
+from gpen_arch.weights.roles import AUTO, FOLDERS, ROLE_FOLDERS, ROLES
 
 from .misbehaving import CONTENT, Server, entry_for, listing
 
@@ -81,14 +81,15 @@ def test_a_refusal_says_why_and_where_to_get_it(
     assert listing(tmp_path) == []
 
 
-@pytest.mark.parametrize("defaults", [COMMAND_LINE, NODES])
-def test_defaults_are_known_files_of_their_roles(defaults: Defaults) -> None:
+def test_the_first_choice_of_auto_can_be_fetched() -> None:
     manifest = load_manifest()
-    named = (defaults.model, defaults.detector, defaults.upscaler)
-    roles = [manifest.get(name).role for name in named]
-    assert roles == ["restoration", "detection", "upscaling"]
-    assert all(manifest.get(name).fetchable or manifest.get(name).builtin for name in named)
-    assert defaults.detector in {kind.id for kind in DETECTORS}
+    assert manifest.find(AUTO) is None
+    detectors = {kind.id for kind in DETECTORS}
+    for role in ("restoration", "detection", "upscaling"):
+        ranked = manifest.ranked(role)
+        assert ranked[0].fetchable
+        assert role != "detection" or {entry.id for entry in ranked} == detectors
+    assert all(entry.role in ROLE_FOLDERS for entry in manifest.entries if entry.auto_rank)
 
 
 def test_roles_are_kept_in_known_folders() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gpen_arch.commands import fetching, weights
-from gpen_arch.weights import download
+from gpen_arch.commands import weights
+from gpen_arch.weights import announcement, download
 from gpen_arch.weights.manifest import load_manifest
 
 from .misbehaving import CONTENT, Server, entry_for
@@ -95,4 +95,4 @@ def test_fetch_command_downloads(
         assert capsys.readouterr().out == f"{tmp_path / 'model.pth'}\n"
     assert (tmp_path / "model.pth").read_bytes() == CONTENT
     assert server.paths() == ["/good"]
-    assert "MIT" in fetching.announcement(manifest.entries[0])
+    assert "MIT" in announcement(manifest.entries[0])
