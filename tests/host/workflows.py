@@ -35,12 +35,12 @@ def own_picture() -> Block:
 
 def load_model(at: tuple[int, int]) -> Block:
     inputs = {"model": AUTO, "dtype": "auto", "if_missing": "download"}
-    return Block("GPEN_LoadModel", inputs, at, (300, 260))
+    return Block("GPEN_LoadModel", inputs, at, (300, 330))
 
 
 def load_detector(at: tuple[int, int]) -> Block:
     inputs = {"detector_name": AUTO, "if_missing": "download"}
-    return Block("GPEN_LoadFaceDetector", inputs, at, (300, 240))
+    return Block("GPEN_LoadFaceDetector", inputs, at, (300, 310))
 
 
 def detect(image: Link, at: tuple[int, int], **options: Any) -> Block:
@@ -72,7 +72,7 @@ def restore(image: Link, faces: Link, at: tuple[int, int]) -> Block:
 def upscale(image: Link, at: tuple[int, int]) -> Block:
     inputs = {"image": image, "model": AUTO, "tile": 0, "dtype": "auto"}
     inputs["if_missing"] = "download"
-    return Block("GPEN_BackgroundUpscale", inputs, at, (320, 320))
+    return Block("GPEN_BackgroundUpscale", inputs, at, (320, 390))
 
 
 def paste(background: Link, at: tuple[int, int]) -> Block:
@@ -118,7 +118,7 @@ def five_blocks() -> Workflow:
         {
             "image": sample("walker_1917.jpg"),
             "model": load_model((360, 0)),
-            "detector": load_detector((360, 340)),
+            "detector": load_detector((360, 410)),
             "detect": detect(IMAGE, (720, 0)),
             "restore": restore(IMAGE, ("detect", 0), (1120, 0)),
             "upscale": upscale(IMAGE, (1120, 530)),
@@ -155,7 +155,7 @@ def chosen_faces() -> Workflow:
         {
             "image": sample("solvay_1927.jpg"),
             "model": load_model((360, 0)),
-            "detector": load_detector((360, 340)),
+            "detector": load_detector((360, 410)),
             "detect": detect(IMAGE, (720, 0), order="left to right"),
             "select": Block("GPEN_SelectFaces", select, (1120, 530), (320, 230)),
             "restore": restore(IMAGE, ("select", 0), (1120, 0)),
@@ -227,7 +227,7 @@ def after_sampler() -> Workflow:
                 (300, 60),
             ),
             "model": load_model((720, 480)),
-            "detector": load_detector((720, 820)),
+            "detector": load_detector((720, 890)),
             "detect": detect(generated, (1080, 0)),
             "restore": restore(generated, ("detect", 0), (1480, 0)),
             "upscale": upscale(generated, (1480, 530)),
