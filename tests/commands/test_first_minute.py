@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -14,10 +15,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from gpen_arch.cli import main
+from gpen_arch.cli import build_parser, main
+from gpen_arch.commands import models
 from gpen_arch.images import read_image, write_image
 from gpen_arch.networks import GPEN, GPENConfig, RRDBNet, RRDBNetConfig
+from gpen_arch.portrait.automatic import Choice
+from gpen_arch.weights import load_manifest
 
 from ..copies import copy_repository
 
@@ -96,6 +101,61 @@ def test_the_first_command_needs_nothing_but_the_package(
     print(f"{seconds:.1f} s of the processor, {after.ru_maxrss * unit / 1e6:.0f} MB at most")
     assert seconds < MOST_SECONDS
     assert after.ru_maxrss * unit < MOST_BYTES
+
+
+def test_better_networks_ship_by_one_file_one_card_and_one_row_each(
+    portrait: Path, tmp_path: Path
+) -> None:
+    """No line of code: a restorer and an upscaler take the places of the ones before them."""
+    root = tmp_path / "package"
+    root.mkdir()
+    copy_repository(root)
+    builtin = root / "gpen_arch" / "builtin"
+    restorer = builtin / "gpen-open-256.safetensors"
+    shutil.copy(builtin / "gpen-demo-256.safetensors", restorer)
+    upscaler = builtin / "realesrnet-open-x2.safetensors"
+    network = RRDBNet(RRDBNetConfig(2, num_feat=4, num_block=1, num_grow_ch=2))
+    save_file(network.state_dict(), upscaler)
+    for path, role, kind, folder in (
+        (restorer, "restoration", "gpen", "gpen"),
+        (upscaler, "upscaling", "rrdbnet", "upscale_models"),
+    ):
+        path.with_suffix(".md").write_text(f"# {path.stem}\n\nLicence: Apache-2.0.\n")
+        data = path.read_bytes()
+        add_row(
+            root / "weights_manifest.json",
+            {
+                "id": path.stem,
+                "file": path.name,
+                "network": kind,
+                "role": role,
+                "folder": folder,
+                "description": "Ships with the package.",
+                "licence": "Apache-2.0",
+                "urls": [],
+                "bytes": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "evidence": "own",
+                "builtin": f"builtin/{path.name}",
+                "auto_rank": 100,
+            },
+        )
+    report = tmp_path / "report.json"
+    options = ("-o", tmp_path / "out.png", "--report", report)
+    result = gpen(root, tmp_path, "restore", portrait, *options)
+    assert result.returncode == 0, result.stderr
+    (entry,) = json.loads(report.read_text())["files"]
+    assert entry["report"]["models"] == {
+        "model": "gpen-open-256",
+        "detector": "retinaface_mobile0.25",
+        "background": "realesrnet-open-x2",
+    }
+
+
+def add_row(manifest: Path, row: dict[str, object]) -> None:
+    document = json.loads(manifest.read_text())
+    document["weights"].append(row)
+    manifest.write_text(json.dumps(document, indent=2))
 
 
 def test_a_home_that_cannot_be_written_to_is_named_when_something_is_fetched(
@@ -206,3 +266,31 @@ def test_a_finished_picture_is_done_again_once_auto_takes_another_network(
     network = GPEN(GPENConfig(64, style_dim=8, n_mlp=2, narrow=1 / 64))
     torch.save(network.state_dict(), folder / "GPEN-BFR-1024.pth")
     assert [status(), status()] == ["restored", "skipped"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "recorded"),
+    [
+        ([], ("GPEN-BFR-512", "retinaface_resnet50", "realesrnet")),
+        (["--background", "lanczos"], ("GPEN-BFR-512", "retinaface_resnet50", "lanczos")),
+        (["--background", "realesrnet"], ("GPEN-BFR-512", "retinaface_resnet50", "realesrnet")),
+        (["--background", "own.pth"], ("GPEN-BFR-512", "retinaface_resnet50", "own.pth")),
+        (["--background", "none"], ("GPEN-BFR-512", "retinaface_resnet50", "none")),
+        (["--scale", "1"], ("GPEN-BFR-512", "retinaface_resnet50", "realesrnet")),
+        (["--aligned", "--model", "a.pth"], ("a.pth", "retinaface_resnet50", "realesrnet")),
+    ],
+)
+def test_journals_of_before_auto_stay_good(
+    arguments: list[str], recorded: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the published networks are on the machine, a run has the settings that it had then."""
+
+    def all_here(role: str, _: object) -> Choice:
+        return Choice(role, load_manifest().ranked(role)[0], Path("here"))
+
+    monkeypatch.setattr(models, "choose", all_here)
+    args = build_parser().parse_args(["restore", "in.png", "-o", "out.png", *arguments])
+    scale = 1 if "none" in arguments else args.scale or 2
+    wanted = models.choose_models(args, background=scale > 1, detector=not args.aligned)
+    settings = wanted.settings(args.background)
+    assert (settings["model"], settings["detector"], settings["background"]) == recorded

@@ -309,4 +309,4 @@ def test_dropdowns_offer_both_and_keep_their_defaults(extended: Server) -> None:
     assert "turned.safetensors" in models  # of the folder that other packs use as well
     assert "unknown.safetensors" not in models
     assert DETECTOR in detectors
-    assert settings["default"] == "retinaface_mobile0.25"
+    assert settings["default"] == "auto"
