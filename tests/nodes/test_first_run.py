@@ -170,6 +170,24 @@ def test_a_picture_without_a_face_says_so_on_the_node_and_in_the_log(new: Server
     assert shown.shape[0] > shown.shape[1] == 768  # the drawing, and the sentence beneath it
 
 
+def test_previews_are_small_jpegs_and_can_be_switched_off(new: Server) -> None:
+    workflow = five_blocks()
+    ids, graph = workflow.ids(), workflow.api()
+    shown = [ids[name] for name in ("image", "detect", "restore", "paste")]
+    new.forget()
+    outputs = new.run(graph)
+    for key in shown:
+        (picture,) = outputs[key]["images"]
+        assert picture["filename"].endswith(".jpg")
+        assert max(new.picture(outputs, key).shape) <= 1024 + 64  # and a line beneath it
+        graph[key]["inputs"]["show_preview"] = False
+    graph[ids["save"]]["inputs"]["filename_prefix"] = "without"
+    quiet = new.run(graph)
+    assert not [key for key in shown if "images" in quiet.get(key, {})]
+    assert quiet[ids["detect"]]["text"] == ["1 face(s)"]
+    assert (new.picture(quiet, ids["save"]) == new.picture(outputs, ids["save"])).all()
+
+
 def test_portrait_enhance_says_that_it_found_no_face(new: Server) -> None:
     workflow = all_in_one()
     since = len(new.log)
