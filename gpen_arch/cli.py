@@ -15,13 +15,14 @@ from .commands.interrupts import Stopped
 from .commands.terminal import PrintableFormatter, lasting_output, notify
 from .errors import GpenError
 
-COMPUTING = frozenset({"restore", "train", "evaluate", "benchmark"})  # with networks
+COMPUTING = frozenset({"align", "restore", "train", "evaluate", "benchmark"})  # with networks
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every verb; a verb sets ``handler``."""
+    from .commands.align import add_align_command
     from .commands.benchmark import add_benchmark_command
     from .commands.degrade import add_degrade_command
     from .commands.evaluate import add_evaluate_command
@@ -37,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     add_restore_command(subparsers)
     add_weights_command(subparsers)
+    add_align_command(subparsers)
     add_degrade_command(subparsers)
     add_train_command(subparsers)
     add_evaluate_command(subparsers)

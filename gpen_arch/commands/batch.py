@@ -13,14 +13,13 @@ from PIL import Image
 from ..device.memory import is_out_of_memory
 from ..errors import GpenError, OutputError
 from ..files.atomic import staged_files
-from ..images import read_image
-from .enhance import Enhance
+from ..images import LoadedImage, read_image
+from ..portrait.pipeline import StageCallback
 from .interrupts import signals_held
-from .journal import InputState, Settings
+from .journal import InputState, Journal, Settings
 from .names import PlannedPicture
-from .outputs import write_outputs
 from .plan import Plan
-from .run_report import NOT_REACHED, FileResult, RunReport
+from .run_report import FAILED, NOT_REACHED, SKIPPED, FileResult, RunReport
 from .terminal import StepBar, counting_bar, notify, say
 
 # What one picture can make go wrong: our own errors, the file system (its name, its permissions,
@@ -31,10 +30,23 @@ _PICTURE_ERRORS = (GpenError, OSError, MemoryError, cv2.error, Image.Decompressi
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What became of one picture: plain data for the report, and one line for people or none."""
+
+    report: dict[str, object]
+    summary: str = ""
+
+
+Work = Callable[[PlannedPicture, LoadedImage, StageCallback], Outcome]
+"""Makes and writes what is planned for a picture; its files appear when it is done."""
+
+
+@dataclass(frozen=True)
 class Batch:
     """A planned run.
 
     Attributes:
+        done: the status of a picture that was worked on, as "restored".
         plan: the pictures and their outputs.
         unreachable: inputs that could not be looked into, and why: they have failed already.
         settings: what results depend on, for the journal.
@@ -43,6 +55,7 @@ class Batch:
         quiet: print errors only.
     """
 
+    done: str
     plan: Plan
     unreachable: tuple[tuple[Path, str], ...]
     settings: Settings
@@ -50,32 +63,36 @@ class Batch:
     skip_finished: bool
     quiet: bool
 
-    def run(self, load: Callable[[], Enhance]) -> RunReport:
-        """Restore what is not finished; ``load`` is called only if there is such a picture.
+    def run(
+        self, load: Callable[[], Work], conclude: Callable[[RunReport], object] = lambda _: None
+    ) -> RunReport:
+        """Work on what is not finished; ``load`` is called only if there is such a picture.
 
-        The report is written while the work goes on, and whatever ends it.
+        The report is written while the work goes on, and whatever ends it. When all pictures are
+        done, ``conclude`` may add to it.
 
         Raises:
             GpenError: the networks cannot be loaded; or the report cannot be written at the start.
                 At the end of the work the latter only shows in the report's ``lost``.
         """
-        report = RunReport(self.plan.report, self._entries())
+        report = RunReport(self.plan.report, self._entries(), self.done)
         report.write()
         try:
             pending = self._sort_out(report)
             if pending:
                 self._work_off(pending, report, load())
+            conclude(report)
         finally:
             with signals_held():
                 self._finish(report)
         return report
 
     def _entries(self) -> list[FileResult]:
-        entries = [FileResult(str(each.source), str(each.result)) for each in self.plan.pictures]
+        entries = [FileResult(str(each.source), each.output) for each in self.plan.pictures]
         for path, reason in self.unreachable:
             text = f"expected to look into it, found: {reason}. Check its name and permissions."
             _complain(path, text)
-            entries.append(FileResult(str(path), "", "failed", error=text))
+            entries.append(FileResult(str(path), "", FAILED, error=text))
         return entries
 
     def _sort_out(self, report: RunReport) -> list[int]:
@@ -95,31 +112,24 @@ class Batch:
         journal = self.plan.journal
         try:
             if journal.finished(planned, self.settings):
-                return replace(entry, status="skipped")
+                return replace(entry, status=SKIPPED, report=journal.report(planned))
         except OSError as error:  # the input has gone since it was found
             return self._failed(planned, error)
-        foreign = journal.size(planned.result) > 0 and not journal.owns(planned.result, "result")
-        if not foreign:
-            return None
-        reason = OutputError(
-            f"expected a result of an earlier run at {planned.result}, found a file that the "
-            "journal beside it does not know. It was left as it is. Move it away, or leave out "
-            "--skip-existing to replace it."
-        )
-        return self._failed(planned, reason)
+        reason = _in_the_way(planned, journal)
+        return None if reason is None else self._failed(planned, OutputError(reason))
 
-    def _work_off(self, pending: list[int], report: RunReport, enhance: Enhance) -> None:
+    def _work_off(self, pending: list[int], report: RunReport, work: Work) -> None:
         total = len(report.entries)
         quiet, done = self.quiet or total == 1, total - len(pending)
         with counting_bar("picture", total, done=done, quiet=quiet) as count:
             for index in pending:
-                self._restore(index, report, enhance)
+                self._attempt(index, report, work)
                 count()
 
-    def _restore(self, index: int, report: RunReport, enhance: Enhance) -> None:
+    def _attempt(self, index: int, report: RunReport, work: Work) -> None:
         planned = self.plan.pictures[index]
         try:
-            summary = self._restore_picture(index, report, enhance)
+            summary = self._work_on(index, report, work)
         except _PICTURE_ERRORS as error:
             report.set(index, self._failed(planned, error))
             return
@@ -129,32 +139,31 @@ class Batch:
             report.set(index, self._failed(planned, error))
             return
         if summary and not self.quiet:
-            say(f"{planned.source.name}: {summary} -> {planned.result}")
+            say(f"{planned.source.name}: {summary} -> {planned.output}")
 
-    def _restore_picture(self, index: int, report: RunReport, enhance: Enhance) -> str:
-        """Restore, write and enter one picture; what to say about it."""
+    def _work_on(self, index: int, report: RunReport, work: Work) -> str:
+        """Make, write and enter what is planned for one picture; what to say about it."""
         start, planned = perf_counter(), self.plan.pictures[index]
         state = InputState.of(planned.source)
         picture = read_image(planned.source, max_pixels=self.max_pixels)
-        with StepBar(planned.source.name, quiet=self.quiet) as bar:
-            enhanced = enhance(picture, bar.update)
         with staged_files() as staged:
-            write_outputs(planned, enhanced.image, enhanced.faces, picture)
+            with StepBar(planned.source.name, quiet=self.quiet) as bar:
+                outcome = work(planned, picture, bar.update)
             # The journal comes first: a crash between leaves a line without its files, which
-            # counts for nothing, and never a finished file that nobody knows.
+            # counts for nothing (or for deleted faces), and never a finished file nobody knows.
             with signals_held():
-                self.plan.journal.append(planned, state, self.settings, staged.sizes)
+                sizes, found = staged.sizes, outcome.report
+                self.plan.journal.append(planned, state, self.settings, sizes, found)
                 staged.commit()
                 seconds = round(perf_counter() - start, 3)
                 entry = report.entries[index]
-                done = replace(entry, status="restored", seconds=seconds, report=enhanced.report)
-                report.set(index, done)
-        return enhanced.summary
+                report.set(index, replace(entry, status=self.done, seconds=seconds, report=found))
+        return outcome.summary
 
     def _failed(self, planned: PlannedPicture, error: Exception) -> FileResult:
         text = _describe(error)
         _complain(planned.source, text)
-        return FileResult(str(planned.source), str(planned.result), "failed", error=text)
+        return FileResult(str(planned.source), planned.output, FAILED, error=text)
 
     def _finish(self, report: RunReport) -> None:
         """Write the report for the last time; the pictures are done, whatever becomes of it."""
@@ -168,6 +177,25 @@ class Batch:
         if begun and not self.quiet and len(report.entries) > 1:
             counts = (f"{count} {name}" for name, count in counted.items())
             say(", ".join(counts).replace("_", " "))
+
+
+def _in_the_way(planned: PlannedPicture, journal: Journal) -> str | None:
+    """Why a picture that is not finished is left so, where finished ones are left alone."""
+    result = planned.result
+    if result is not None and journal.size(result) > 0 and not journal.owns(result, "result"):
+        return (
+            f"expected a result of an earlier run at {result}, found a file that the journal "
+            "beside it does not know. It was left as it is. Move it away, or leave out "
+            "--skip-existing to replace it."
+        )
+    left = [path for path in journal.files(planned) if journal.size(path) >= 0]
+    if result is None and left:
+        return (
+            f"expected the picture that {left[0]} was made from, found that it has changed since. "
+            f"The files {planned.output} were left as they are. Move them away to have them made "
+            "anew."
+        )
+    return None
 
 
 def _complain(path: Path, text: str) -> None:
@@ -186,4 +214,4 @@ def _describe(error: Exception) -> str:
         )
     if isinstance(error, OSError):
         return f"expected to read and write its files, found: {error}. Check names and permissions."
-    return f"expected a picture that can be restored, found: {error}. Convert it, or leave it out."
+    return f"expected a picture that can be worked on, found: {error}. Convert it, or leave it out."

@@ -34,7 +34,8 @@ class InputState:
 
 
 class Journal:
-    """One line for every picture that was finished; the latest line about a result counts.
+    """One line for every picture that was finished; the latest about a result (or, where there is
+    none, about the files of its faces) counts.
 
     Lines are only ever added, each in one write. One that cannot be understood (torn by a crash,
     or of another program) is as good as none. Paths of outputs are relative to the journal's
@@ -48,6 +49,7 @@ class Journal:
         self.path = path
         self._latest: dict[str, dict[str, Any]] = {}
         self._written: set[tuple[str, str, int]] = set()
+        self._faces: dict[object, str] = {}  # by input
         data = self._read()
         self._torn = not data.endswith(b"\n") and data != b""
         for line in data.splitlines():
@@ -64,25 +66,64 @@ class Journal:
         return any(self.owns(path, kind) for kind in ("result", "comparison", "face"))
 
     def finished(self, picture: PlannedPicture, settings: Settings) -> bool:
-        """Whether all that is planned for a picture is there, made from this input with these."""
-        record = self._latest.get(self._name(picture.result))
+        """Whether all that is planned for a picture is there, made from this input with these.
+
+        Where faces are all that is planned, it is enough that they were made: who deletes one does
+        not want it back.
+        """
+        record = self._record(picture)
         if record is None:
             return False
         wanted = {**asdict(InputState.of(picture.source)), "settings": dict(settings)}
         if any(record.get(key) != value for key, value in wanted.items()):
             return False
         recorded = {each["file"]: each for each in record["files"]}
-        needed = {self._name(picture.result)}
-        if picture.comparison is not None:
-            needed.add(self._name(picture.comparison))
+        outputs = (picture.result, picture.comparison)
+        needed = {self._name(path) for path in outputs if path is not None}
         if picture.faces is not None:
             if record.get("faces") != self._name(picture.faces):
                 return False
-            needed |= {name for name, each in recorded.items() if each["kind"] == "face"}
+            if picture.result is not None:
+                needed |= {name for name, each in recorded.items() if each["kind"] == "face"}
         return all(
             name in recorded and self.size(self.path.parent / name) == recorded[name]["bytes"]
             for name in needed
         )
+
+    def report(self, picture: PlannedPicture) -> dict[str, object]:
+        """What was reported of a picture when it was finished."""
+        record = self._record(picture) or {}
+        report = record.get("report")
+        return cast("dict[str, object]", report) if isinstance(report, dict) else {}
+
+    def files(self, picture: PlannedPicture) -> list[Path]:
+        """The files that were made from a picture, there or not."""
+        record = self._record(picture)
+        return [self.path.parent / each["file"] for each in record["files"]] if record else []
+
+    def faces_of(self, source: Path) -> Path | None:
+        """The beginning of the face files' paths that a picture had."""
+        name = self._faces.get(os.path.realpath(source))
+        return None if name is None else self.path.parent / name
+
+    def require_settings(self, settings: Settings) -> None:
+        """Require that all that is known here was made with these settings.
+
+        Raises:
+            OutputError: names those that differ.
+        """
+        for record in self._latest.values():
+            found = record.get("settings")
+            before = cast("dict[str, object]", found) if isinstance(found, dict) else {}
+            names = sorted({*before, *settings})
+            other = [name for name in names if before.get(name) != settings.get(name)]
+            if other:
+                differences = (f"{n} {before.get(n)} there, {settings.get(n)} now" for n in other)
+                raise OutputError(
+                    f"expected a folder for these settings, found {self.path.parent} with what "
+                    f"others have made: {'; '.join(differences)}. Choose another output, or give "
+                    "the same options to go on there."
+                )
 
     def append(
         self,
@@ -90,8 +131,9 @@ class Journal:
         state: InputState,
         settings: Settings,
         sizes: Mapping[Path, int],
+        report: Mapping[str, object],
     ) -> None:
-        """Add the line of a picture, with the length of every file that was made from it.
+        """Add the line of a picture, with its report and the length of every file made from it.
 
         Raises:
             OutputError: it cannot be written.
@@ -105,6 +147,7 @@ class Journal:
             "settings": dict(settings),
             "faces": None if picture.faces is None else self._name(picture.faces),
             "files": files,
+            "report": dict(report),
         }
         line = ("\n" if self._torn else "") + json.dumps(record) + "\n"
         self._torn = True
@@ -152,8 +195,17 @@ class Journal:
     def _remember(self, record: dict[str, Any]) -> None:
         for each in record["files"]:
             self._written.add((each["kind"], each["file"], each["bytes"]))
-            if each["kind"] == "result":
-                self._latest[each["file"]] = record
+        results = [each["file"] for each in record["files"] if each["kind"] == "result"]
+        faces = record.get("faces")
+        for name in results or [faces]:
+            if isinstance(name, str):
+                self._latest[name] = record
+        if isinstance(faces, str):
+            self._faces[record.get("input")] = faces
+
+    def _record(self, picture: PlannedPicture) -> dict[str, Any] | None:
+        path = picture.result or picture.faces
+        return None if path is None else self._latest.get(self._name(path))
 
     def _name(self, path: Path) -> str:
         place = os.path.join(os.path.realpath(path.parent), path.name)

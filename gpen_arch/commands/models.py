@@ -5,13 +5,15 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 
+import torch
+
 from ..device.choice import resolve_device, resolve_dtype
-from ..faces import DETECTORS
+from ..faces import DETECTORS, FaceDetector, load_detector
 from ..portrait.automatic import NO_NETWORK, Choice, choose
 from ..portrait.models import Models, NetworkFile, load_models
 from ..weights.roles import AUTO
 from .fetching import obtain_weights
-from .options import add_device, add_dtype, add_offline, add_weights_dir
+from .options import Options, add_device, add_dtype, add_offline, add_weights_dir
 from .terminal import notify
 
 PUBLISHED_BACKGROUND = "realesrnet"
@@ -25,11 +27,7 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         "models", f"'{AUTO}' takes the best that is on this machine, and never fetches."
     )
     group.add_argument("--model", default=AUTO, metavar="ID|FILE", help=f"GPEN network ({AUTO})")
-    group.add_argument(
-        "--detector",
-        metavar="NAME|FILE",
-        help=f"{' or '.join(kind.id for kind in DETECTORS)} ({AUTO})",
-    )
+    add_detector(group)
     add_weights_dir(group)
     add_offline(group)
     add_device(group)
@@ -39,6 +37,15 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="fuse GPEN's elementwise work by torch's compiler: for many faces on a GPU, "
         "where it has not been measured yet",
+    )
+
+
+def add_detector(group: Options) -> None:
+    """Add ``--detector``, for :func:`choose_detector`."""
+    group.add_argument(
+        "--detector",
+        metavar="NAME|FILE",
+        help=f"{' or '.join(kind.id for kind in DETECTORS)} ({AUTO})",
     )
 
 
@@ -61,23 +68,28 @@ class Wanted:
         Args:
             background: as the option says, or None.
         """
-        upscaler = PUBLISHED_BACKGROUND if self.upscaler is None else _name(self.upscaler)
+        upscaler = PUBLISHED_BACKGROUND if self.upscaler is None else name_of(self.upscaler)
         if isinstance(self.upscaler, Choice):
             background = PUBLISHED_BACKGROUND if upscaler == _UPSCALER else upscaler
         return {
-            "model": _name(self.model),
-            "detector": "retinaface_resnet50" if self.detector is None else _name(self.detector),
+            "model": name_of(self.model),
+            "detector": "retinaface_resnet50" if self.detector is None else name_of(self.detector),
             "background": upscaler if background in (None, AUTO) else background,
         }
 
     def announce(self) -> None:
         """Say what ``auto`` chose where something better is known, and what it passed over."""
         for wanted in (self.model, self.detector, self.upscaler):
-            if isinstance(wanted, Choice):
-                for sentence in wanted.passed_over:
-                    notify(sentence)
-                if wanted.better is not None:
-                    notify(wanted.sentence())
+            announce(wanted)
+
+
+def announce(wanted: str | Choice | None) -> None:
+    """Say what ``auto`` chose where something better is known, and what it passed over."""
+    if isinstance(wanted, Choice):
+        for sentence in wanted.passed_over:
+            notify(sentence)
+        if wanted.better is not None:
+            notify(wanted.sentence())
 
 
 def choose_models(args: Namespace, *, background: bool, detector: bool) -> Wanted:
@@ -88,17 +100,18 @@ def choose_models(args: Namespace, *, background: bool, detector: bool) -> Wante
         background: whether the background is upscaled at all.
         detector: whether faces are looked for at all.
     """
-
-    def wanted(name: str | None, role: str) -> str | Choice:
-        return choose(role, args.weights_dir) if name in (None, AUTO) else name
-
     upscaler = _UPSCALER if args.background == PUBLISHED_BACKGROUND else args.background
     by_network = background and detector and upscaler != NO_NETWORK
     return Wanted(
-        model=wanted(args.model, "restoration"),
-        detector=wanted(args.detector, "detection") if detector else None,
-        upscaler=wanted(upscaler, "upscaling") if by_network else None,
+        model=_named_or_best(args.model, "restoration", args),
+        detector=choose_detector(args) if detector else None,
+        upscaler=_named_or_best(upscaler, "upscaling", args) if by_network else None,
     )
+
+
+def choose_detector(args: Namespace) -> str | Choice:
+    """Return the detector that is named, or let ``auto`` choose."""
+    return _named_or_best(args.detector, "detection", args)
 
 
 def open_models(wanted: Wanted, args: Namespace) -> Models:
@@ -121,8 +134,24 @@ def open_models(wanted: Wanted, args: Namespace) -> Models:
     )
 
 
-def _name(wanted: str | Choice) -> str:
+def open_detector(wanted: str | Choice, args: Namespace, device: torch.device) -> FaceDetector:
+    """Find (or fetch) and load a detector.
+
+    Raises:
+        GpenError: the file cannot be found, fetched or used.
+    """
+    file = _file(wanted, args)
+    assert file is not None, "a detector ships with the package"
+    return load_detector(file.checked(), device=device)
+
+
+def name_of(wanted: str | Choice) -> str:
+    """Return the id, name or path of what is wanted."""
     return wanted.name if isinstance(wanted, Choice) else wanted
+
+
+def _named_or_best(name: str | None, role: str, args: Namespace) -> str | Choice:
+    return choose(role, args.weights_dir) if name in (None, AUTO) else name
 
 
 def _file(wanted: str | Choice | None, args: Namespace) -> NetworkFile | None:

@@ -16,19 +16,24 @@ _FACE_FILE = re.compile(r"(.*_face)\d+\.png", re.DOTALL)
 
 @dataclass(frozen=True)
 class PlannedPicture:
-    """An input and where everything that is made from it goes.
+    """An input and where everything that is made from it goes: a result, files of faces, or both.
 
     Attributes:
         source: the input.
-        result: the restored picture.
+        result: the restored picture, if wanted.
         comparison: the input beside the result, if wanted.
         faces: the beginning of the face files' paths, if wanted; see :meth:`face`.
     """
 
     source: Path
-    result: Path
+    result: Path | None = None
     comparison: Path | None = None
     faces: Path | None = None
+
+    @property
+    def output(self) -> str:
+        """What people are told that it is made into: the result, or a pattern of its faces."""
+        return f"{self.faces}*.png" if self.result is None else str(self.result)
 
     def face(self, index: int) -> Path:
         """Where the file of one face goes."""

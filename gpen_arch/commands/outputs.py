@@ -18,7 +18,7 @@ GAP = 8  # pixels between the two halves of a comparison
 def write_outputs(
     planned: PlannedPicture, result: Tensor, faces: Iterable[Tensor], source: LoadedImage
 ) -> None:
-    """Write all that is planned for one picture.
+    """Write all that is planned for one restored picture.
 
     Args:
         planned: where everything goes.
@@ -29,6 +29,7 @@ def write_outputs(
     Raises:
         OutputError: one of the files cannot be written.
     """
+    assert planned.result is not None
     write_image(planned.result, result, like=source)
     if planned.comparison is not None:
         write_image(planned.comparison, side_by_side(source.pixels, result))

@@ -8,12 +8,9 @@ theirs.
 
 from __future__ import annotations
 
-import errno
 import mimetypes
 import os
 import re
-import stat
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -23,8 +20,8 @@ from ..errors import InvalidImageError, InvalidOptionError, OutputError
 from ..images import READABLE_SUFFIXES, WRITABLE_SUFFIXES
 from .journal import JOURNAL_NAME, Journal
 from .names import Claims, PlannedPicture, members_by_family, path_key, without_dots
+from .places import closed, try_file, try_folders
 
-_LONGEST_NAME = 255  # bytes; where the system does not say
 _MOST_FACES = 9999  # its digits count in the length of a name
 
 
@@ -69,12 +66,7 @@ def make_plan(
     journal = Journal((target.parent if single else target) / JOURNAL_NAME)
     if not single:
         inputs = _without_results(inputs, named, journal)
-    claims = Claims(inputs)
-    claims.claim(journal.path, "the journal")
-    if report is not None:
-        report = without_dots(report)
-        _require_no_picture(report)
-        claims.claim(report, "the report")
+    claims, report = _claims(inputs, journal, report)
     if single:
         claims.claim(target, f"the result of {inputs[0]}")
         pictures = [PlannedPicture(inputs[0], target)]
@@ -83,12 +75,43 @@ def make_plan(
     if compare:
         pictures = [_with_comparison(each, claims, journal) for each in pictures]
     if faces is not None:
-        folder = without_dots(faces / "_").parent
-        taken = _families_in_the_way(folder, claims, journal)
-        pictures = [_with_faces(each, folder, claims, taken) for each in pictures]
+        pictures = _with_families(pictures, without_dots(faces / "_").parent, claims, journal)
     plan = Plan(tuple(pictures), journal, report)
     _try_places(plan, claims)
     return plan
+
+
+def plan_faces(
+    inputs: Sequence[Path], folder: Path, report: Path, *, named: Sequence[str] = ()
+) -> Plan:
+    """Plan files of every picture's faces in a folder, and nothing else; and try their places.
+
+    A picture keeps the names that it had in an earlier run, whatever pictures have come since.
+
+    Args, Raises: as for :func:`make_plan`.
+    """
+    folder = without_dots(folder / "_").parent
+    journal = Journal(folder / JOURNAL_NAME)
+    inputs = _without_results(inputs, named, journal)
+    claims, claimed = _claims(inputs, journal, report)
+    known = [PlannedPicture(path, faces=journal.faces_of(path)) for path in inputs]
+    pictures = _with_families(known, folder, claims, journal)
+    plan = Plan(tuple(pictures), journal, claimed)
+    _try_places(plan, claims)
+    return plan
+
+
+def _claims(
+    inputs: Sequence[Path], journal: Journal, report: Path | None
+) -> tuple[Claims, Path | None]:
+    """What is claimed before all results, and the report's path."""
+    claims = Claims(inputs)
+    claims.claim(journal.path, "the journal")
+    if report is not None:
+        report = without_dots(report)
+        _require_no_picture(report)
+        claims.claim(report, "the report")
+    return claims, report
 
 
 def _without_results(
@@ -142,6 +165,7 @@ def _named_result(source: Path, folder: Path, claims: Claims) -> PlannedPicture:
 
 
 def _with_comparison(picture: PlannedPicture, claims: Claims, journal: Journal) -> PlannedPicture:
+    assert picture.result is not None
     stem, suffix = picture.result.stem, picture.result.suffix
     names = _variants(f"{stem}_compare")
 
@@ -154,12 +178,32 @@ def _with_comparison(picture: PlannedPicture, claims: Claims, journal: Journal) 
     return replace(picture, comparison=path)
 
 
+def _with_families(
+    pictures: Sequence[PlannedPicture], folder: Path, claims: Claims, journal: Journal
+) -> list[PlannedPicture]:
+    taken = _families_in_the_way(folder, claims, journal)
+    kept = {each.source for each in pictures if _keeps_faces(each, claims, taken)}
+    return [
+        each if each.source in kept else _with_faces(each, folder, claims, taken)
+        for each in pictures
+    ]
+
+
+def _keeps_faces(picture: PlannedPicture, claims: Claims, taken: set[str]) -> bool:
+    """Claim the face files that a picture has already; whether it has any, and they are free."""
+    faces = picture.faces
+    if faces is None or path_key(faces) in taken or claims.family_owner(faces) is not None:
+        return False
+    claims.claim_family(faces, f"the faces of {picture.source}")
+    return True
+
+
 def _families_in_the_way(folder: Path, claims: Claims, journal: Journal) -> set[str]:
     """Families of which a file exists that no earlier run wrote as a face, or that is an input."""
     try:
         existing = members_by_family(folder)
     except OSError as error:
-        raise _closed(folder, error) from error
+        raise closed(folder, error) from error
     return {
         family
         for family, paths in existing.items()
@@ -204,68 +248,5 @@ def _try_places(plan: Plan, claims: Claims) -> None:
                 f"expected a file at {path}, found that other outputs are to lie below it. "
                 "Choose another output."
             )
-        _try_file(path)
-    _try_folders([*files, *longest])
-
-
-def try_files(paths: Sequence[Path]) -> None:
-    """Require that files can be written at these paths, before the work that they are made by.
-
-    Raises:
-        OutputError: a name is too long, or a place is taken, closed, or not a folder.
-    """
-    for path in paths:
-        _try_file(path)
-    _try_folders(paths)
-
-
-def _try_folders(paths: Sequence[Path]) -> None:
-    folders: dict[Path, list[Path]] = {}
-    for path in paths:
-        folders.setdefault(path.parent, []).append(path)
-    for folder, inside in folders.items():
-        _try_folder(folder, inside)
-
-
-def _try_file(path: Path) -> None:
-    """Require that there is a regular file, or nothing."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG):
-            return  # told better by _try_folder
-        raise _closed(path, error) from error
-    if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
-        raise OutputError(f"expected a place for the file {path}, found {what}. Move it away.")
-
-
-def _try_folder(folder: Path, files: Sequence[Path]) -> None:
-    """Require that files of these names can be made in a folder, which may not exist yet."""
-    try:
-        base = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-        if not base.is_dir():
-            raise OutputError(
-                f"expected the folder {folder}, found that {base} is a file. Choose another output."
-            )
-        new = folder.absolute().parts[len(base.absolute().parts) :]
-        longest = os.pathconf(base, "PC_NAME_MAX") if hasattr(os, "pathconf") else _LONGEST_NAME
-        for name in (*new, *(path.name for path in files)):
-            if len(os.fsencode(name)) > longest:
-                raise OutputError(
-                    f"expected names of at most {longest} bytes in {folder}, found {name!r}. "
-                    "Give the input a shorter name."
-                )
-        with tempfile.TemporaryFile(dir=base):
-            pass
-    except OSError as error:
-        raise _closed(folder, error) from error
-
-
-def _closed(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"expected to write to {path}, found: {error.strerror or error}. Check the folder and its "
-        "permissions, or choose another output."
-    )
+        try_file(path)
+    try_folders([*files, *longest])

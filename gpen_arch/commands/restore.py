@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InvalidOptionError
-from ..images import MAX_PIXELS, find_images
-from ..portrait.pipeline import PortraitOptions
-from .batch import Batch
+from ..images import MAX_PIXELS, LoadedImage, find_images
+from ..portrait.pipeline import PortraitOptions, StageCallback
+from .batch import Batch, Outcome, Work
 from .enhance import Enhance, load_enhancer
 from .interrupts import stopping_signals
 from .journal import JOURNAL_NAME
 from .models import Wanted, add_model_arguments, choose_models
+from .names import PlannedPicture
 from .options import Subparsers, add_quiet, given, refuse_given
+from .outputs import write_outputs
 from .plan import make_plan
 
 BACKGROUNDS = (
@@ -166,6 +168,7 @@ def run_restore(
             report=args.report,
         )
         batch = Batch(
+            "restored",
             plan,
             found.unreachable,
             _settings(args, options, wanted),
@@ -173,7 +176,7 @@ def run_restore(
             skip_finished=args.skip_existing,
             quiet=args.quiet,
         )
-        report = batch.run(lambda: _begin(args, options, wanted, load))
+        report = batch.run(lambda: _restoring(_begin(args, options, wanted, load)))
     return 1 if report.lost or report.counts()["failed"] else 0
 
 
@@ -186,6 +189,17 @@ def _begin(
     if not args.quiet:
         wanted.announce()
     return load(args, options, wanted)
+
+
+def _restoring(enhance: Enhance) -> Work:
+    """Restore a picture and write all that is planned for it."""
+
+    def work(planned: PlannedPicture, picture: LoadedImage, on_progress: StageCallback) -> Outcome:
+        enhanced = enhance(picture, on_progress)
+        write_outputs(planned, enhanced.image, enhanced.faces, picture)
+        return Outcome(enhanced.report, enhanced.summary)
+
+    return work
 
 
 def _settings(args: Namespace, options: PortraitOptions, wanted: Wanted) -> dict[str, object]:

@@ -11,14 +11,14 @@ from time import monotonic
 from ..errors import OutputError
 from ..files.atomic import write_bytes_atomically
 
-STATUSES = ("restored", "skipped", "failed")
+SKIPPED, FAILED = "skipped", "failed"
 NOT_REACHED = "not_reached"
 _SECONDS_BETWEEN = 5.0
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one input; ``status`` is restored, skipped, failed or not_reached."""
+    """What became of one input; ``status`` is what the run does, skipped, failed or not_reached."""
 
     input: str
     output: str
@@ -34,14 +34,17 @@ class RunReport:
     Args:
         path: the JSON file, or None to keep the entries only.
         entries: of all inputs.
+        done: the status of an input that the run has worked on.
 
     Attributes:
         lost: the file could not be written at the end of the run.
+        more: what is said of all inputs together, by key.
     """
 
-    def __init__(self, path: Path | None, entries: list[FileResult]) -> None:
-        self.entries = entries
+    def __init__(self, path: Path | None, entries: list[FileResult], done: str) -> None:
+        self.entries, self.done = entries, done
         self.lost = False
+        self.more: dict[str, object] = {}
         self._path = path
         self._written = monotonic()
 
@@ -64,12 +67,13 @@ class RunReport:
             OutputError: the file cannot be written.
         """
         if self._path is not None:
-            table = {"counts": self.counts(), "files": [vars(each) for each in self.entries]}
+            files = [vars(each) for each in self.entries]
+            table = {"counts": self.counts(), **self.more, "files": files}
             write_bytes_atomically(self._path, json.dumps(table, indent=2).encode())
         self._written = monotonic()
 
     def counts(self) -> dict[str, int]:
         """How many inputs have each status; ``not_reached`` only if there are such."""
         found = Counter(each.status for each in self.entries)
-        named = (*STATUSES, NOT_REACHED) if found[NOT_REACHED] else STATUSES
+        named = [self.done, SKIPPED, FAILED, *([NOT_REACHED] if found[NOT_REACHED] else [])]
         return {status: found[status] for status in named}

@@ -24,6 +24,19 @@ def thumbnail(pixels: Pixels) -> Thumbnails:
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8).ravel()
 
 
+def repeated_pictures(one: Thumbnails) -> list[tuple[int, int]]:
+    """Return the places of pictures that a set has more than once, each with the first like it."""
+    far = SAME * SIDE
+    pictures = torch.as_tensor(one).float()
+    found: list[tuple[int, int]] = []
+    for first, rows in enumerate(torch.split(pictures, 256)):
+        near = torch.cdist(rows, pictures) <= far
+        for row, place in enumerate(map(int, near.int().argmax(dim=1))):
+            if place < first * 256 + row:
+                found.append((first * 256 + row, place))
+    return found
+
+
 def shared_pictures(one: Thumbnails, other: Thumbnails) -> list[tuple[int, int]]:
     """Return the places (in ``one``, in ``other``) of pictures that are in both sets.
 

@@ -28,6 +28,12 @@ def _offsets(size: int) -> tuple[Kernel, Kernel]:
     return x, y
 
 
+def _turned(x: Kernel, y: Kernel, angle: float) -> tuple[Kernel, Kernel]:
+    """The offsets along a direction, and across it."""
+    cosine, sine = math.cos(angle), math.sin(angle)
+    return cosine * x + sine * y, cosine * y - sine * x
+
+
 def _mahalanobis(size: int, sigma_x: float, sigma_y: float, angle: float) -> Kernel:
     """Squared distance from the centre, ``d^T S^-1 d`` with ``S = R diag(sx^2, sy^2) R^T``."""
     if sigma_x <= 0 or sigma_y <= 0:
@@ -35,8 +41,7 @@ def _mahalanobis(size: int, sigma_x: float, sigma_y: float, angle: float) -> Ker
             f"A blur's sigma must be above 0, got {sigma_x} and {sigma_y}. Leave the blur out."
         )
     x, y = _offsets(size)
-    cosine, sine = math.cos(angle), math.sin(angle)
-    along, across = cosine * x + sine * y, cosine * y - sine * x
+    along, across = _turned(x, y, angle)
     return (along / sigma_x) ** 2 + (across / sigma_y) ** 2
 
 
@@ -74,6 +79,22 @@ def generalised_gaussian_kernel(
 def plateau_kernel(size: int, sigma_x: float, sigma_y: float, angle: float, beta: float) -> Kernel:
     """``1 / (1 + (d^T S^-1 d)^beta)``: a flat top with long tails."""
     return _normalised(1.0 / (1.0 + _mahalanobis(size, sigma_x, sigma_y, angle) ** beta))
+
+
+def motion_kernel(length: float, angle: float) -> Kernel:
+    """A straight line of ``length`` (at least 1) through the centre, with soft edges.
+
+    A pixel weighs 1 on the line and 0 from a distance of 1 on, linearly between.
+    """
+    if length < 1:
+        raise InvalidOptionError(
+            f"A motion blur's length must be at least 1, got {length}. Leave the blur out."
+        )
+    half = (length - 1) / 2
+    x, y = _offsets(2 * math.ceil(half) + 3)
+    along, across = _turned(x, y, angle)
+    distance = np.hypot(np.maximum(np.abs(along) - half, 0.0), across)
+    return _normalised(np.maximum(1.0 - distance, 0.0))
 
 
 def sinc_kernel(size: int, cutoff: float) -> Kernel:

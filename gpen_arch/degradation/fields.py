@@ -20,6 +20,7 @@ ODD = Rule(
     "two odd numbers, the smaller first",
     lambda pair: 1 <= pair[0] <= pair[1] and all(size % 2 == 1 for size in pair),
 )
+LENGTHS = Rule("two lengths of at least 1, the smaller first", lambda pair: 1 <= pair[0] <= pair[1])
 SOME = Rule("at least one", bool)
 WEIGHTS = Rule(
     "numbers of at least 0, not all 0",
@@ -27,6 +28,7 @@ WEIGHTS = Rule(
 )
 
 Range = Annotated[tuple[float, float], IN_ORDER]
+Lengths = Annotated[tuple[float, float], LENGTHS]
 OddSizes = Annotated[tuple[int, int], ODD]
 Interpolations = Annotated[tuple[Interpolation, ...], SOME]
 Weights = Annotated[tuple[float, ...], WEIGHTS]

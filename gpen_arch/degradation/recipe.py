@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import InvalidImageError
 from ..settings import Chance, Natural, Rules, Weight, check, from_plain, to_plain
 from . import colour_steps as c
+from . import filter_steps as f
 from . import steps as s
 from .draws import choice
 from .fields import Size, Weights, as_many_weights
@@ -63,9 +64,10 @@ class Shuffle:
 
 
 Step = (
-    s.Blur
-    | s.Sinc
-    | s.Sharpen
+    f.Blur
+    | f.MotionBlur
+    | f.Sinc
+    | f.Sharpen
     | s.Downscale
     | s.Decimate
     | s.Rescale

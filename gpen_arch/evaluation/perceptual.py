@@ -20,7 +20,7 @@ from ..errors import CorruptWeightsError, WeightsNotFoundError
 from ..loading import Source, load_described
 from ..networks.lpips_backbone import BACKBONES, FILES, Backbone, build_lpips
 from ..weights.locate import search_folders
-from .metrics import PairMetric
+from .types import FaceMetric
 
 _BUNDLED: dict[Backbone, tuple[str, str]] = {
     "alex": (
@@ -41,15 +41,15 @@ def lpips_metric(
     path: Path | None = None,
     folders: tuple[Path, ...] = (),
     device: str = "cpu",
-) -> PairMetric:
+) -> FaceMetric:
     """LPIPS 0.1 of pictures 0..1; lower is closer. Errors as in :func:`load_lpips`."""
     network = load_lpips(backbone, path=path, folders=folders).to(device)
 
-    def score(picture: Tensor, truth: Tensor) -> float:
+    def score(pictures: Tensor, truth: Tensor) -> Tensor:
         with torch.inference_mode():
-            return float(network(picture, truth, normalize=True))
+            return network(pictures, truth, normalize=True).flatten()
 
-    return PairMetric(f"lpips_{backbone}", "lower", score)
+    return FaceMetric(f"lpips_{backbone}", "lower", score)
 
 
 def load_lpips(

@@ -49,13 +49,20 @@ def why_unsafe() -> str | None:
     )
 
 
-def read_pickle(path: Path, device: torch.device | str = "cpu", *, verify: bool = False) -> object:
+def read_pickle(
+    path: Path,
+    device: torch.device | str = "cpu",
+    *,
+    verify: bool = False,
+    most_table_bytes: int = MAX_TABLE_BYTES,
+) -> object:
     """Read what ``torch.save`` wrote: tensors and plain values only.
 
     Args:
         path: the file.
         device: where its tensors go.
         verify: compare every record with its checksum, for files that must have one.
+        most_table_bytes: of the part that lists the tensors, for files that hold more in it.
 
     Raises:
         CorruptWeightsError: damaged, of other things, or unsafe with this torch.
@@ -67,9 +74,9 @@ def read_pickle(path: Path, device: torch.device | str = "cpu", *, verify: bool 
             if reason is not None:
                 return _unpickle(_known_contents(file, path.name, reason), path, device)
             if zipfile.is_zipfile(file):
-                _require_plain_archive(file, path.name, verify)
+                _require_plain_archive(file, path.name, verify, most_table_bytes)
             else:
-                _require_short_lists(file, path.name)
+                _require_short_lists(file, path.name, most_table_bytes)
             file.seek(0)
             return _unpickle(file, path, device)
     except OSError as error:
@@ -90,12 +97,12 @@ def _known_contents(file: BinaryIO, name: str, reason: str) -> io.BytesIO:
     return io.BytesIO(data)
 
 
-def _require_plain_archive(file: BinaryIO, name: str, verify: bool) -> None:
+def _require_plain_archive(file: BinaryIO, name: str, verify: bool, most: int) -> None:
     """Refuse an archive that unpacks to more than its own size, before anything is unpacked."""
     size = os.fstat(file.fileno()).st_size
     try:
         with zipfile.ZipFile(file) as archive:
-            found = archive_oddity(archive.infolist(), size)
+            found = archive_oddity(archive.infolist(), size, most)
             torn = archive.testzip() if verify and found is None else None
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
         raise CorruptWeightsError(
@@ -110,22 +117,24 @@ def _require_plain_archive(file: BinaryIO, name: str, verify: bool) -> None:
         )
 
 
-def _require_short_lists(file: BinaryIO, name: str) -> None:
+def _require_short_lists(file: BinaryIO, name: str, most: int) -> None:
     """Refuse a file of before torch 1.6 whose five pickles would fill the memory as a bomb does."""
     file.seek(0)
     try:
         for _ in range(LEGACY_PICKLES):
             for _, _, position in pickletools.genops(file):
-                if (position or 0) > MAX_TABLE_BYTES:
+                if (position or 0) > most:
                     raise CorruptWeightsError(
                         f"{name}: expected a torch checkpoint, found a list of tensors of more "
-                        f"than {MAX_TABLE_BYTES >> 20} MB; use the file as it was published"
+                        f"than {most >> 20} MB; use the file as it was published"
                     )
     except ValueError:
         return  # no whole pickle: torch's loader will say so
 
 
-def archive_oddity(records: list[zipfile.ZipInfo], size: int) -> str | None:
+def archive_oddity(
+    records: list[zipfile.ZipInfo], size: int, most_table_bytes: int = MAX_TABLE_BYTES
+) -> str | None:
     """What keeps a zip archive from being one that ``torch.save`` writes, or None."""
     tables = [record for record in records if record.filename.endswith("data.pkl")]
     if not tables:
@@ -136,8 +145,8 @@ def archive_oddity(records: list[zipfile.ZipInfo], size: int) -> str | None:
         return "compressed records, which torch does not write"
     if sum(record.file_size for record in records) > size:
         return "records that overlap"
-    if any(record.file_size > MAX_TABLE_BYTES for record in tables):
-        return f"a list of tensors of more than {MAX_TABLE_BYTES >> 20} MB"
+    if any(record.file_size > most_table_bytes for record in tables):
+        return f"a list of tensors of more than {most_table_bytes >> 20} MB"
     return None
 
 

@@ -38,7 +38,9 @@ class Accelerator:
                 'extra: pip install "comfyui-gpen-portrait[train]"'
             ) from error
         self._inner = cast(_Inner, accelerate.Accelerator(cpu=cpu, mixed_precision=precision))
-        self.device = self._inner.device
+        device = self._inner.device
+        # Several processes get "cpu:0", under which torch reads no checkpoint.
+        self.device = torch.device("cpu") if device.type == "cpu" else device
         self.num_processes = self._inner.num_processes
         self.process_index = self._inner.process_index
         self.is_main_process = self._inner.is_main_process

@@ -87,6 +87,9 @@ class RunFolder:
         """Refuse what would be another run; write down what has changed."""
         if before == description:
             return
+        if self.checkpoints.last() is None:  # stopped before there was anything to go on with
+            self._describe(description)
+            return
         against = refused(before, description, allowed)
         if against:
             raise TrainingError(self._refusal(against))
@@ -151,5 +154,7 @@ def _read_json(path: Path) -> dict[str, Any]:
             "Choose another --out"
         ) from error
     if not is_table(value):
-        raise TrainingError(f"expected a table in {path}, found a {type(value).__name__}")
+        raise TrainingError(
+            f"expected a table in {path}, found a {type(value).__name__}. Choose another --out"
+        )
     return dict(value)

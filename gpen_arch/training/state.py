@@ -76,7 +76,8 @@ class TrainingState:
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise TrainingError(
                 "expected a checkpoint of this run's networks, found another one's: "
-                f"{first_line(error)}. Resume with the run folder's own configuration"
+                f"{first_line(error)}. Remove the last one of the run's folder checkpoints to "
+                "resume from the one before"
             ) from error
 
 

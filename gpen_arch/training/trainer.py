@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from ..data.dataset import FaceDataset
 from ..data.sampler import PlacedFaces, Share, StepSampler
+from ..device.memory import is_out_of_memory
 from ..errors import InsufficientMemoryError, TrainingError, first_line
 from ..progress import ProgressCallback, ignore_progress
 from . import remedies
@@ -154,7 +155,7 @@ class Trainer:
         A lost worker is reported from a signal handler, so it can surface at any line.
         """
         reason = first_line(error)
-        if isinstance(error, torch.cuda.OutOfMemoryError):
+        if is_out_of_memory(error):
             return InsufficientMemoryError(
                 f"expected room for a step of {self.config.data.batch_size} faces, found {reason} "
                 f"{self._last_good()}; {remedies.less_memory(self.config)}"

@@ -307,6 +307,14 @@ def test_what_is_finished_is_skipped(finished: tuple[object, ...], tmp_path: Pat
     assert statuses(tmp_path / "r.json") == {"a.png": "skipped", "b.png": "skipped"}
 
 
+def test_what_is_skipped_keeps_what_was_said_of_it(
+    finished: tuple[object, ...], tmp_path: Path
+) -> None:
+    assert restore_with(never, *finished) == 0
+    files = json.loads((tmp_path / "r.json").read_text())["files"]
+    assert [each["report"] for each in files] == [{"faces": 2}, {"faces": 2}]
+
+
 def test_the_folder_of_results_may_move(finished: tuple[object, ...], tmp_path: Path) -> None:
     (tmp_path / "out").rename(tmp_path / "elsewhere")
     moved = [tmp_path / "elsewhere" if each == tmp_path / "out" else each for each in finished]
@@ -387,7 +395,7 @@ def raise_(error: Exception) -> NoReturn:
         (lambda: np.empty(1 << 50, np.uint8), "expected memory for this picture"),
         (lambda: torch.empty(1 << 50, dtype=torch.uint8), "expected memory for this picture"),
         (lambda: cv2.resize(np.zeros((9, 9), np.float32), (1 << 24, 1 << 24)), "expected memory"),
-        (lambda: cv2.resize(np.zeros((0, 0), np.uint8), (2, 2)), "be restored, found"),
+        (lambda: cv2.resize(np.zeros((0, 0), np.uint8), (2, 2)), "be worked on, found"),
         (lambda: raise_(torch.cuda.OutOfMemoryError("CUDA out of memory")), "expected memory"),
         (lambda: raise_(Image.DecompressionBombError("a bomb")), "a bomb"),
         (lambda: Path("/proc/self/mem/x").read_bytes(), "expected to read and write its files"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from gpen_arch.degradation import blur_kernels, colour_steps, steps
+from gpen_arch.degradation import blur_kernels, colour_steps, filter_steps, steps
 from gpen_arch.degradation.recipe import (
     OneOf,
     Recipe,
@@ -105,7 +105,7 @@ def test_the_default_recipe_is_the_published_one() -> None:
     blur, shrink, noise, compression = recipe.steps
     assert (recipe.flip, recipe.grey) == (0.5, 0.2)
     assert recipe.colour_shift[0] == 0.0
-    assert isinstance(blur, steps.Blur)
+    assert isinstance(blur, filter_steps.Blur)
     assert (blur.kinds, blur.weights) == (("iso", "aniso"), (0.5, 0.5))
     assert (blur.sizes, blur.sigma, blur.angle) == ((41, 41), (0.1, 10.0), (-math.pi, math.pi))
     assert shrink == steps.Downscale(factor=(0.8, 8.0), interpolations=("bilinear",))
@@ -117,7 +117,9 @@ def fixed_recipe(sigma: float, factor: float, quality: int) -> Recipe:
     return Recipe(
         name="fixed",
         steps=(
-            steps.Blur(kinds=("aniso",), weights=(1.0,), sigma=(sigma, sigma), angle=(0.4, 0.4)),
+            filter_steps.Blur(
+                kinds=("aniso",), weights=(1.0,), sigma=(sigma, sigma), angle=(0.4, 0.4)
+            ),
             steps.Downscale(factor=(factor, factor)),
             steps.GaussianNoise(sigma=(0.0, 0.0)),
             steps.Jpeg(quality=(quality, quality)),
@@ -153,7 +155,7 @@ def test_pictures_keep_their_colour_where_the_publication_keeps_it(name: str) ->
 
 
 def test_real_esrgan_starts_from_the_sharpened_picture() -> None:
-    assert load_recipe("realesrgan").steps[0] == steps.Sharpen()
+    assert load_recipe("realesrgan").steps[0] == filter_steps.Sharpen()
 
 
 def test_sharpening_is_basicsrs() -> None:
@@ -164,7 +166,7 @@ def test_sharpening_is_basicsrs() -> None:
     soft_mask = cv2.GaussianBlur(mask, (51, 51), 0)
     sharp = np.clip(image + 0.5 * residual, 0, 1)
     expected = soft_mask * sharp + (1 - soft_mask) * image
-    found = steps.Sharpen().apply(image, (96, 80), np.random.default_rng(0))
+    found = filter_steps.Sharpen().apply(image, (96, 80), np.random.default_rng(0))
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.abs(found - image).mean() * 255 > 1
 
@@ -210,15 +212,96 @@ def test_a_shift_stays_in_its_range_and_differs_by_colour() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "factor", "quality"),
-    [("codeformer", (4, 30), (30, 80)), ("codeformer-light", (1, 12), (60, 100))],
+    ("name", "sigma", "factor", "noise", "quality"),
+    [
+        ("gfpgan", (0.1, 10), (0.8, 8), (0, 20), (60, 100)),  # GPEN's dataset_face.py
+        ("gfpgan-colour", (0.1, 10), (0.8, 8), (0, 20), (60, 100)),  # train_gfpgan_v1.yml
+        ("codeformer", (1, 15), (4, 30), (0, 20), (30, 80)),  # CodeFormer_stage2.yml
+        ("codeformer-light", (0.1, 10), (1, 12), (0, 15), (60, 100)),  # CodeFormer_stage3.yml
+    ],
 )
-def test_codeformers_ranges(
-    name: str, factor: tuple[float, float], quality: tuple[float, float]
+def test_published_ranges(
+    name: str,
+    sigma: tuple[float, float],
+    factor: tuple[float, float],
+    noise: tuple[float, float],
+    quality: tuple[float, float],
 ) -> None:
-    _, shrink, _, compression = load_recipe(name).steps
-    assert shrink == steps.Downscale(factor=factor)
-    assert compression == steps.Jpeg(quality=quality)
+    assert load_recipe(name).steps[:4] == (
+        filter_steps.Blur(
+            kinds=("iso", "aniso"), weights=(0.5, 0.5), sizes=(41, 41), sigma=sigma,
+            angle=(-math.pi, math.pi),
+        ),
+        steps.Downscale(factor=factor, interpolations=("bilinear",)),
+        steps.GaussianNoise(sigma=noise),
+        steps.Jpeg(quality=quality),
+    )  # fmt: skip
+
+
+def test_gfpgans_colours_change_as_published() -> None:
+    recipe = load_recipe("gfpgan-colour")  # train_gfpgan_v1.yml, ffhq_degradation_dataset.py
+    assert recipe.steps[4:] == (
+        steps.ResizeTo(),
+        colour_steps.ColourShift(most=20, probability=0.3),
+        colour_steps.Grey(probability=0.01),
+        colour_steps.ColourJitter(
+            brightness=(0.5, 1.5), contrast=(0.5, 1.5), saturation=(0, 1.5), hue=(-0.1, 0.1),
+            probability=0.3,
+        ),
+    )  # fmt: skip
+
+
+def test_grey_truths_are_the_published_trainers_alone() -> None:
+    grey = {name: load_recipe(name).grey for name in RECIPES}
+    assert grey.pop("gfpgan") == 0.2  # gray_prob of GPEN's dataset_face.py
+    assert set(grey.values()) == {0.0}
+
+
+def test_the_papers_ranges_leave_a_few_pixels() -> None:
+    recipe = load_recipe("gpen-paper")
+    blur, shrink, noise, compression = recipe.steps
+    assert isinstance(blur, OneOf)
+    assert [type(option[0]) for option in blur.options] == [
+        filter_steps.Blur,
+        filter_steps.MotionBlur,
+    ]
+    assert shrink == steps.Downscale(factor=(10, 200))
+    assert noise == steps.GaussianNoise(sigma=(0, 25))
+    assert compression == steps.Jpeg(quality=(5, 50))
+    image, errors = picture(256, 256), []
+    for name in ("gfpgan", "gpen-paper"):
+        degraded = [degrade(image, load_recipe(name), generator_for(0, 0, i)) for i in range(20)]
+        errors.append(np.mean([np.abs(each - image).mean() for each in degraded]))
+    assert errors[1] > 2 * errors[0]
+
+
+# Motion
+
+
+def test_a_level_motion_is_an_even_line() -> None:
+    kernel = blur_kernels.motion_kernel(5, 0.0)
+    middle = len(kernel) // 2
+    np.testing.assert_allclose(kernel[middle, middle - 2 : middle + 3], 0.2)
+    assert kernel.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("length", [1.0, 2.3, 9.0, 40.7])
+@pytest.mark.parametrize("angle", [0.0, 0.7, math.pi / 2, 2.5])
+def test_a_motion_spreads_along_its_angle_alone(length: float, angle: float) -> None:
+    kernel = blur_kernels.motion_kernel(length, angle)
+    offsets = np.arange(len(kernel)) - len(kernel) // 2
+    x, y = np.meshgrid(offsets, offsets)
+    along = math.cos(angle) * x + math.sin(angle) * y
+    across = math.cos(angle) * y - math.sin(angle) * x
+    np.testing.assert_allclose(kernel, kernel[::-1, ::-1], atol=1e-15)
+    assert (kernel * along**2).sum() == pytest.approx((length**2 - 1) / 12, rel=0.15, abs=0.4)
+    assert (kernel * across**2).sum() < 0.25
+
+
+def test_a_motion_of_one_pixel_changes_nothing() -> None:
+    image = picture()
+    still = filter_steps.MotionBlur(length=(1, 1)).apply(image, (64, 64), np.random.default_rng(0))
+    np.testing.assert_allclose(still, image, atol=1e-7)
 
 
 # Chance
@@ -387,6 +470,8 @@ def test_a_recipe_is_read_from_toml(tmp_path: Path) -> None:
         ({"steps": [{"kind": "rescale", "weights": [0, 0, 0]}]}, "not all 0"),
         ({"steps": [{"kind": "one_of", "weights": [1]}]}, "incomplete"),
         ({"steps": [{"kind": "shuffle", "steps": [], "in_order": [0]}]}, "places in steps"),
+        ({"steps": [{"kind": "motion_blur", "length": [0.5, 9]}]}, "at least 1"),
+        ({"steps": [{"kind": "motion_blur", "length": [9, 3]}]}, "the smaller first"),
         ({"steps": [{"kind": "sharpen", "sizes": [50, 50]}]}, "odd"),
         ({"flip": 1.5}, "0..1"),
         ({"name": "x", "blur": True}, "found blur"),

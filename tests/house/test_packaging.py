@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # ComfyUI brings these itself, so its users' requirements do not name them.
 FROM_THE_HOST = {"torch", "numpy"}
 HOST_MODULES = {"comfy", "comfy_api", "comfy_execution", "folder_paths"}
-DISTRIBUTIONS = {"cv2": "opencv-python", "PIL": "pillow"}
+DISTRIBUTIONS = {"cv2": "opencv-python", "PIL": "pillow", "torch_fidelity": "torch-fidelity"}
 
 
 def requirements(lines: list[str]) -> dict[str, str]:

@@ -1,72 +1,29 @@
-"""Going on with a run: what may differ, what must not, and the remedies that messages propose."""
+"""Going on with a run: what may differ, and what must not."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
-import shlex
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
-from gpen_arch.commands.train import add_train_command
 from gpen_arch.errors import (
-    GpenError,
-    InsufficientMemoryError,
     InvalidOptionError,
     TrainingError,
 )
-from gpen_arch.training import trainer as trainer_module
 from gpen_arch.training.checkpoints import read_checkpoint
 from gpen_arch.training.config import load_config
 from gpen_arch.training.resuming import changes, refused
-from gpen_arch.training.updates import Updates
 
-from ..training_runs import assert_equal_weights, last_weights, tiny_config, write_faces
-
-
-class Folder:
-    """A run's folder, its pictures and its command line."""
-
-    def __init__(self, root: Path, **tables: dict[str, object]) -> None:
-        self.root = root
-        write_faces(root / "train", 10)
-        write_faces(root / "val", 2, seed=1)
-        (root / "tiny.json").write_text(json.dumps(tiny_config(**tables).to_dict()))
-        self.command = [
-            "--data", str(root / "train"), "--val", str(root / "val"), "--device", "cpu",
-            "--out", str(root / "run"), "--config", str(root / "tiny.json"),
-        ]  # fmt: skip
-
-    def train(self, *options: str) -> int:
-        parser = argparse.ArgumentParser()
-        add_train_command(parser.add_subparsers())
-        parsed = parser.parse_args(["train", *self.command, *options])
-        return parsed.handler(parsed)
-
-    def weights(self) -> dict[str, Tensor]:
-        return last_weights(self.root / "run")
-
-    def changes(self) -> list[dict[str, object]]:
-        lines = (self.root / "run/changes.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
-
+from ..training_folders import Folder
+from ..training_runs import assert_equal_weights, tiny_config, write_faces
 
 PIXELS: dict[str, object] = {"adversarial_weight": 0.0, "feature_weight": 0.0, "path_weight": 0.0}
 
 
 def describe(processes: int = 1, **tables: dict[str, object]) -> dict[str, object]:
     return {"config": tiny_config(**tables).to_dict(), "data": {}, "processes": processes}
-
-
-def proposed(message: str) -> list[str]:
-    """The options that a message says to add to the same command."""
-    match = re.search(r"--(continue-with|workers|config) [^;,)]+", message)
-    assert match is not None, message
-    return shlex.split(match[0].removesuffix(" if memory ran out"))
 
 
 # What may change
@@ -184,58 +141,3 @@ def test_a_misspelt_change_is_named(tmp_path: Path) -> None:
     for option in ("optimiser.rate=1", "encoder_lr=1", "data.train=here", "optimiser.clip=much"):
         with pytest.raises(InvalidOptionError, match=r"optimiser\."):
             folder.train("--continue-with", option)
-
-
-# What messages propose
-
-
-def test_the_refusals_remedies_work(tmp_path: Path) -> None:
-    folder = Folder(tmp_path, run={"steps": 4}, loss=PIXELS)
-    folder.train("--steps", "2")
-    table = tiny_config(run={"steps": 4}, loss=PIXELS, optimiser={"encoder_lr": 1e-4}).to_dict()
-    (tmp_path / "tiny.json").write_text(json.dumps(table))
-    with pytest.raises(TrainingError) as caught:
-        folder.train()
-    message = str(caught.value)
-    assert proposed(message)[:1] == ["--config"]
-    assert folder.train(*proposed(message)) == 0  # the run's own configuration
-    assert folder.train(*proposed(message[message.index("--continue-with") :])) == 0
-    assert load_config(tmp_path / "run/config.json").optimiser.encoder_lr == 1e-4
-
-
-def fail_once(monkeypatch: pytest.MonkeyPatch, error: Exception, step: int = 3) -> None:
-    """Let the given step fail, as the system would let it."""
-    right = Updates.step
-
-    def failing(self: Updates, pairs: list[object]) -> object:
-        if self.state.step == step - 1:
-            monkeypatch.setattr(Updates, "step", right)
-            raise error
-        return right(self, pairs)  # pyright: ignore[reportArgumentType]
-
-    monkeypatch.setattr(Updates, "step", failing)
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "setting"),
-    [
-        (torch.cuda.OutOfMemoryError("out of memory"), InsufficientMemoryError, "accumulate"),
-        (RuntimeError("DataLoader worker (pid 7) is killed"), TrainingError, "workers"),
-        (trainer_module.NonFiniteError("pixel nan"), TrainingError, "clip"),
-    ],
-)
-def test_a_stopped_runs_remedy_works(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
-    kind: type[GpenError],
-    setting: str,
-) -> None:
-    folder = Folder(tmp_path, run={"steps": 4}, data={"workers": 1})
-    fail_once(monkeypatch, error)
-    with pytest.raises(kind) as caught:
-        folder.train()
-    assert "step-00000002.pt" in str(caught.value)
-    assert folder.train(*proposed(str(caught.value))) == 0
-    (logged,) = folder.changes()
-    assert any(key.endswith(setting) for key in logged["changed"])  # pyright: ignore
