@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from .portrait.restoration import FaceRestorer, restore_faces
     from .portrait.upscaling import Upscaler, upscale_image
 
-PACKAGE = "comfyui-gpen-portrait"
+PACKAGE = "gpen-portrait"
 
 __all__ = [
     "CorruptWeightsError",

@@ -81,7 +81,7 @@ def onnxruntime_call(network: nn.Module, x: Tensor) -> Callable[[], object]:
     except ImportError as error:
         raise MissingDependencyError(
             f"--peer onnxruntime needs onnx, onnxscript and onnxruntime, found: {error}; "
-            "try: pip install 'comfyui-gpen-portrait[benchmark]'"
+            "try: pip install 'gpen-portrait[benchmark]'"
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

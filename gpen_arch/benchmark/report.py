@@ -16,7 +16,7 @@ from .measure import Measurement
 
 HEADINGS = ("what", "dtype", "s", "spread", "img/s", "GFLOP/s", "of ceiling", "peak MB")
 ABLATION_HEADINGS = ("what", "dtype", "left out", "s", "spread", "time", "error", "peak MB")
-PACKAGES = ("torch", "onnxruntime", "onnx", "numpy", "comfyui-gpen-portrait")
+PACKAGES = ("torch", "onnxruntime", "onnx", "numpy", "gpen-portrait")
 
 
 def table(rows: Iterable[Row]) -> str:

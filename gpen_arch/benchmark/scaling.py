@@ -116,8 +116,7 @@ def plot(points: list[Point], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
-            f"--plot needs matplotlib, found: {error}; "
-            "try: pip install 'comfyui-gpen-portrait[benchmark]'"
+            f"--plot needs matplotlib, found: {error}; try: pip install 'gpen-portrait[benchmark]'"
         ) from error
     sweeps = list(dict.fromkeys(point.sweep for point in points))
     figure = Figure(figsize=(4 * len(sweeps), 3.2), layout="constrained")

@@ -38,6 +38,8 @@ class EnhancedPicture:
         picture: the result in kind: a PIL image for a path or a PIL image; an array or a tensor of
             the type, layout and order of colours that was given.
         report: every face and what was done with it, and which networks were used.
+        _pixels: the result (B, 3, H, W), which is saved.
+        _like: what it was made from, whose other contents are saved with it.
     """
 
     picture: Any

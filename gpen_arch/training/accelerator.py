@@ -35,7 +35,7 @@ class Accelerator:
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
                 f"Training needs the package accelerate, found no {error.name}. Install the "
-                'extra: pip install "comfyui-gpen-portrait[train]"'
+                'extra: pip install "gpen-portrait[train]"'
             ) from error
         self._inner = cast(_Inner, accelerate.Accelerator(cpu=cpu, mixed_precision=precision))
         device = self._inner.device

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
-PACK = "comfyui-gpen-portrait"
+PACK = "gpen-portrait"
 Graph = dict[str, Any]
 
 

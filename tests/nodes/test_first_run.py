@@ -253,7 +253,7 @@ def test_an_unknown_sample_is_refused_with_the_known_ones(new: Server) -> None:
 
 def test_a_missing_or_damaged_sample_says_what_to_do(host_dir: Path, tmp_path: Path) -> None:
     """On a copy of the pack: what is installed for other tests stays whole."""
-    copy = tmp_path / "custom_nodes" / "comfyui-gpen-portrait"
+    copy = tmp_path / "custom_nodes" / "gpen-portrait"
     left_out = shutil.ignore_patterns(".git*", ".ci", "tests", "docs", "__pycache__")
     shutil.copytree(ROOT, copy, ignore=left_out)
     (copy / "examples" / "walker_1917.jpg").unlink()
