@@ -98,7 +98,7 @@ def with_sentence(
     """A picture (H, W, 3) with a sentence beneath it, in as many lines as it takes."""
     picture = _on_paper(picture)
     width = picture.shape[1]
-    lines = textwrap.wrap(sentence, _LINE)
+    lines = [line for part in sentence.splitlines() for line in textwrap.wrap(part, _LINE)]
     scale = width / _NARROWEST * 0.66
     thickness = max(1, round(width / _NARROWEST))
     step = round(scale * 34)

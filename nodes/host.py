@@ -211,11 +211,6 @@ def save_preview(picture: Image.Image) -> ui.SavedResult:
     return ui.SavedResult(name, "", io.FolderType.temp)
 
 
-def text(sentence: str) -> dict[str, tuple[str]]:
-    """Show a sentence on the node, if there is one."""
-    return {"text": (sentence,)} if sentence else {}
-
-
 def nothing() -> ExecutionBlocker:
     """An output without a value: the nodes behind it are skipped, without an error."""
     return ExecutionBlocker(None)

@@ -21,7 +21,7 @@ from ..gpen_arch.loading import load_for
 from ..gpen_arch.portrait.restoration import FaceRestorer
 from ..gpen_arch.weights import load_manifest
 from ..gpen_arch.weights.roles import AUTO
-from . import host, weights
+from . import host, previews, weights
 from .sockets import FaceDetectorSocket, GPENModelSocket, advanced, check_choices, declare
 
 DETECTOR_CHOICES = (AUTO, *sorted(kind.id for kind in DETECTORS))
@@ -150,6 +150,7 @@ class LoadGPENModel(io.ComfyNode):
                 "Loads a GPEN face-restoration network of any size (256 to 2048). What it is, is "
                 "read from the file itself."
             ),
+            shows=True,
             inputs=[
                 gpen_model_input(),
                 dtype_input(),
@@ -179,7 +180,7 @@ class LoadGPENModel(io.ComfyNode):
     @classmethod
     def execute(cls, model: str, dtype: str, if_missing: str) -> io.NodeOutput:
         opened = open_gpen(model, dtype, if_missing)
-        return io.NodeOutput(opened.hosted, ui=host.text(opened.note))
+        return io.NodeOutput(opened.hosted, ui=previews.say(opened.note))
 
 
 class LoadFaceDetector(io.ComfyNode):
@@ -196,6 +197,7 @@ class LoadFaceDetector(io.ComfyNode):
                 "quick and comes with the pack; resnet50 (104 MiB) is what GPEN was published "
                 "with and finds more of the difficult faces."
             ),
+            shows=True,
             inputs=[detector_input(), if_missing_input()],
             outputs=[
                 FaceDetectorSocket.Output(
@@ -220,7 +222,7 @@ class LoadFaceDetector(io.ComfyNode):
     @classmethod
     def execute(cls, detector_name: str, if_missing: str) -> io.NodeOutput:
         opened = open_detector(detector_name, if_missing)
-        return io.NodeOutput(opened.hosted, ui=host.text(opened.note))
+        return io.NodeOutput(opened.hosted, ui=previews.say(opened.note))
 
 
 def detector_input() -> io.Combo.Input:

@@ -168,16 +168,8 @@ class PortraitEnhance(io.ComfyNode):
         **rare: Any,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
-        restoring = (
-            loaders.open_gpen(model, dtype, if_missing)
-            if gpen_model is None
-            else loaders.Opened(expect(gpen_model, host.Hosted, "gpen_model", "Load GPEN Model"))
-        )
-        finding = (
-            loaders.open_detector(detector_name, if_missing)
-            if detector is None
-            else loaders.Opened(expect(detector, host.Hosted, "detector", "Load Face Detector"))
-        )
+        restoring = _restorer(gpen_model, model, dtype, if_missing)
+        finding = _detector(detector, detector_name, if_missing)
         gpen, finder = restoring.hosted, finding.hosted
         options = options_of(gpen, scale=int(scale), strength=strength, **rare)
         background = (
@@ -193,23 +185,33 @@ class PortraitEnhance(io.ComfyNode):
             result = enhance(picture, PortraitPipeline(gpen.owner, detecting, ready, options))
         names = {"model": gpen.name, "detector": finder.name}
         names["background"] = upscale.name_of(background.file, upscale_model)
-        report = replace(result.report, models=names)
         notes = [each.note for each in (restoring, finding, background) if each.note]
         enhanced = host.finish(result.images, upscale.enlarged(picture.alpha, options.scale))
+        caption = "\n".join((result.report.summary(), *notes[:1]))
         shown = previews.show(
-            "Portrait Enhance",
-            enhanced,
-            show_preview,
-            report.summary(),
-            warning=complaint(result, options),
+            "Portrait Enhance", enhanced, show_preview, caption, warning=complaint(result, options)
         )
         return io.NodeOutput(
             enhanced,
             host.finish_mask(result.mask),
             len(result.faces),
-            report_text(report, notes),
+            report_text(replace(result.report, models=names), notes),
             ui=shown,
         )
+
+
+def _restorer(
+    connected: host.Hosted | None, model: str, dtype: str, if_missing: str
+) -> loaders.Opened:
+    if connected is None:
+        return loaders.open_gpen(model, dtype, if_missing)
+    return loaders.Opened(expect(connected, host.Hosted, "gpen_model", "Load GPEN Model"))
+
+
+def _detector(connected: host.Hosted | None, name: str, if_missing: str) -> loaders.Opened:
+    if connected is None:
+        return loaders.open_detector(name, if_missing)
+    return loaders.Opened(expect(connected, host.Hosted, "detector", "Load Face Detector"))
 
 
 def options_of(

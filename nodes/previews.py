@@ -46,3 +46,13 @@ def show(
         picture = drawing.with_sentence(picture, sentence, warns=bool(warning))
     saved = host.save_preview(Image.fromarray(picture))
     return {**ui, "images": [saved], "animated": (False,)}
+
+
+def say(sentence: str) -> dict[str, Any]:
+    """The ``ui`` of a node that has no picture: a sentence, if there is one."""
+    if not sentence:
+        return {}
+    saved = host.save_preview(
+        Image.fromarray(drawing.with_sentence(drawing.no_picture(), sentence))
+    )
+    return {"text": (sentence,), "images": [saved], "animated": (False,)}

@@ -16,7 +16,7 @@ from ..gpen_arch.errors import InvalidOptionError
 from ..gpen_arch.portrait.resizing import resize_lanczos
 from ..gpen_arch.portrait.upscaling import Upscaler, upscale_image
 from ..gpen_arch.weights.roles import AUTO
-from . import host, loaders, tensors, weights
+from . import host, loaders, previews, tensors, weights
 from .sockets import advanced, check_choices, declare
 
 SCALE = 2
@@ -74,6 +74,7 @@ class BackgroundUpscale(io.ComfyNode):
                 "Upscales pictures to exactly twice their size, in seamless tiles, as the "
                 "background that Paste Back puts the restored faces on."
             ),
+            shows=True,
             inputs=[
                 io.Image.Input("image", tooltip="A picture, or a batch of frames; alpha is kept."),
                 upscaler_input("model"),
@@ -126,7 +127,7 @@ class BackgroundUpscale(io.ComfyNode):
                     on_progress=host.progress_bar(),
                 )
         upscaled = host.finish(pixels, enlarged(picture.alpha, SCALE))
-        return io.NodeOutput(upscaled, ui=host.text(chosen.note))
+        return io.NodeOutput(upscaled, ui=previews.say(chosen.note))
 
 
 def upscale_model_socket() -> io.UpscaleModel.Input:

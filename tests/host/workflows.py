@@ -9,10 +9,7 @@ from typing import Any
 
 from .graphs import Block, Link, Workflow
 
-# What runs from the package alone.
-MODEL = "gpen-demo-256"
-DETECTOR = "retinaface_mobile0.25"
-UPSCALER = "lanczos (no model)"
+AUTO = "auto"  # the best network that is on this machine; where there is none, the package's own
 
 IMAGE: Link = ("image", 0)
 OWN_PICTURE = (
@@ -20,8 +17,9 @@ OWN_PICTURE = (
     "so far, and *Sample Portrait* passes it on."
 )
 BETTER_MODEL = (
-    "Everything here runs without a download. For the published quality choose `GPEN-BFR-512` "
-    "as model (271 MiB, fetched on the first run; for non-commercial use)."
+    "Everything here runs without a download: *auto* takes the best networks that are on this "
+    "machine. For the published quality choose `GPEN-BFR-512` as model (271 MiB, fetched on the "
+    "first run; for non-commercial use)."
 )
 
 
@@ -36,13 +34,13 @@ def own_picture() -> Block:
 
 
 def load_model(at: tuple[int, int]) -> Block:
-    inputs = {"model": MODEL, "dtype": "auto", "if_missing": "download"}
-    return Block("GPEN_LoadModel", inputs, at, (300, 130))
+    inputs = {"model": AUTO, "dtype": "auto", "if_missing": "download"}
+    return Block("GPEN_LoadModel", inputs, at, (300, 330))
 
 
 def load_detector(at: tuple[int, int]) -> Block:
-    inputs = {"detector_name": DETECTOR, "if_missing": "download"}
-    return Block("GPEN_LoadFaceDetector", inputs, at, (300, 106))
+    inputs = {"detector_name": AUTO, "if_missing": "download"}
+    return Block("GPEN_LoadFaceDetector", inputs, at, (300, 310))
 
 
 def detect(image: Link, at: tuple[int, int], **options: Any) -> Block:
@@ -72,9 +70,9 @@ def restore(image: Link, faces: Link, at: tuple[int, int]) -> Block:
 
 
 def upscale(image: Link, at: tuple[int, int]) -> Block:
-    inputs = {"image": image, "model": UPSCALER, "tile": 0, "dtype": "auto"}
+    inputs = {"image": image, "model": AUTO, "tile": 0, "dtype": "auto"}
     inputs["if_missing"] = "download"
-    return Block("GPEN_BackgroundUpscale", inputs, at, (320, 180))
+    return Block("GPEN_BackgroundUpscale", inputs, at, (320, 390))
 
 
 def paste(background: Link, at: tuple[int, int]) -> Block:
@@ -95,11 +93,11 @@ def save(image: Link, at: tuple[int, int], prefix: str) -> Block:
 def enhance(**options: Any) -> Block:
     inputs = {
         "image": IMAGE,
-        "model": MODEL,
+        "model": AUTO,
         "scale": "2",
         "strength": 1.0,
-        "detector_name": DETECTOR,
-        "upscaler": UPSCALER,
+        "detector_name": AUTO,
+        "upscaler": AUTO,
         "dtype": "auto",
         "if_missing": "download",
         "confidence": 0.9,
@@ -120,7 +118,7 @@ def five_blocks() -> Workflow:
         {
             "image": sample("walker_1917.jpg"),
             "model": load_model((360, 0)),
-            "detector": load_detector((360, 200)),
+            "detector": load_detector((360, 410)),
             "detect": detect(IMAGE, (720, 0)),
             "restore": restore(IMAGE, ("detect", 0), (1120, 0)),
             "upscale": upscale(IMAGE, (1120, 530)),
@@ -157,7 +155,7 @@ def chosen_faces() -> Workflow:
         {
             "image": sample("solvay_1927.jpg"),
             "model": load_model((360, 0)),
-            "detector": load_detector((360, 200)),
+            "detector": load_detector((360, 410)),
             "detect": detect(IMAGE, (720, 0), order="left to right"),
             "select": Block("GPEN_SelectFaces", select, (1120, 530), (320, 230)),
             "restore": restore(IMAGE, ("select", 0), (1120, 0)),
@@ -229,7 +227,7 @@ def after_sampler() -> Workflow:
                 (300, 60),
             ),
             "model": load_model((720, 480)),
-            "detector": load_detector((720, 680)),
+            "detector": load_detector((720, 890)),
             "detect": detect(generated, (1080, 0)),
             "restore": restore(generated, ("detect", 0), (1480, 0)),
             "upscale": upscale(generated, (1480, 530)),

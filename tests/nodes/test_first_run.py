@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ..host.fixtures import DETECTOR, has_page
+from ..host.fixtures import has_page
 from ..host.graphs import MUTED, PROJECT, ROOT, TITLE, Workflow
 from ..host.server import Graph, HostError, Server
 from ..host.workflows import BLUEPRINT, WORKFLOWS, all_in_one, five_blocks
@@ -23,12 +23,10 @@ RUNNABLE = [workflow for workflow in WORKFLOWS if "checkpoint" not in workflow.b
 
 
 @pytest.fixture(scope="module")
-def new(host_dir: Path, assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def new(host_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server as after installation: ComfyUI's own input folder, and no leave to download."""
     base = tmp_path_factory.mktemp("new")
     shutil.copytree(host_dir / "ComfyUI" / "input", base / "input")
-    (base / "models" / "facedetection").mkdir(parents=True)
-    shutil.copy(assets / "weights" / DETECTOR, base / "models" / "facedetection")
     watched = {"GPEN_WATCH_NETWORK": str(base / "network.log"), "GPEN_OFFLINE": "1"}
     with Server(host_dir, base, ui=has_page(host_dir), environment=watched) as running:
         yield running
@@ -45,6 +43,7 @@ def template(name: str) -> dict[str, Any]:
 def test_a_template_as_shipped_restores_faces_without_a_network(
     new: Server, workflow: Workflow
 ) -> None:
+    new.forget()  # so that every node says what it has to say
     outputs = new.run(workflow.api())
     ids = workflow.ids()
     sample = Image.open(ROOT / "examples" / workflow.blocks["image"].inputs["picture"])
@@ -55,8 +54,11 @@ def test_a_template_as_shipped_restores_faces_without_a_network(
         assert said == ("29 face(s)" if "select" in ids else "1 face(s)")
         assert "text" not in outputs[ids["paste"]]  # nothing to complain of
         assert len(outputs[ids["restore"]]["images"]) == 1
+        (chosen,) = outputs[ids["model"]]["text"]
+        assert "which ships with the package" in chosen
     else:
-        assert outputs[ids["enhance"]]["text"] == ["1 face(s) found, 1 restored"]
+        (said,) = outputs[ids["enhance"]]["text"]
+        assert said.startswith("1 face(s) found, 1 restored\nmodel (auto): ")
     assert not (new.base / "network.log").exists(), (new.base / "network.log").read_text()
 
 
@@ -166,6 +168,24 @@ def test_a_picture_without_a_face_says_so_on_the_node_and_in_the_log(new: Server
     assert new.picture(outputs, ids["save"]).shape == (1536, 1536, 3)
     shown = new.picture(outputs, ids["detect"])
     assert shown.shape[0] > shown.shape[1] == 768  # the drawing, and the sentence beneath it
+
+
+def test_previews_are_small_jpegs_and_can_be_switched_off(new: Server) -> None:
+    workflow = five_blocks()
+    ids, graph = workflow.ids(), workflow.api()
+    shown = [ids[name] for name in ("image", "detect", "restore", "paste")]
+    new.forget()
+    outputs = new.run(graph)
+    for key in shown:
+        (picture,) = outputs[key]["images"]
+        assert picture["filename"].endswith(".jpg")
+        assert max(new.picture(outputs, key).shape) <= 1024 + 64  # and a line beneath it
+        graph[key]["inputs"]["show_preview"] = False
+    graph[ids["save"]]["inputs"]["filename_prefix"] = "without"
+    quiet = new.run(graph)
+    assert not [key for key in shown if "images" in quiet.get(key, {})]
+    assert quiet[ids["detect"]]["text"] == ["1 face(s)"]
+    assert (new.picture(quiet, ids["save"]) == new.picture(outputs, ids["save"])).all()
 
 
 def test_portrait_enhance_says_that_it_found_no_face(new: Server) -> None:

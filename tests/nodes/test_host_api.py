@@ -17,7 +17,7 @@ from gpen_arch.cli import main as gpen
 
 from ..host.fixtures import TINY_GPEN, TINY_UPSCALER
 from ..host.server import PACK, Graph, HostError, Server, failure, read_picture
-from ..host.workflows import UPSCALER, five_blocks
+from ..host.workflows import five_blocks
 
 pytestmark = pytest.mark.host
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,17 +40,12 @@ def node(kind: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs}
 
 
-def with_small_networks(graph: Graph) -> Graph:
-    """The same graph with a small upscaler in the place of a plain resize."""
-    return json.loads(json.dumps(graph).replace(UPSCALER, TINY_UPSCALER))
-
-
 def portrait(image: str = "face.png", **options: Any) -> Graph:
     """The five blocks on a picture; options go to the node that has them."""
-    graph = with_small_networks(five_blocks().api())
+    graph = five_blocks().api()
     graph[IMAGE] = node("LoadImage", image=image)
     graph[MODEL_NODE]["inputs"].update(model=TINY_GPEN, dtype="fp32")
-    graph[UPSCALE]["inputs"]["dtype"] = "fp32"
+    graph[UPSCALE]["inputs"].update(model=TINY_UPSCALER, dtype="fp32")
     for key, value in options.items():
         (owner,) = (each for each in graph.values() if key in each["inputs"])
         owner["inputs"][key] = value
