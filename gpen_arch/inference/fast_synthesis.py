@@ -57,7 +57,7 @@ class FastSynthesis(nn.Module):
         return max(conv.working_bytes for conv in convs)
 
     def forward(self, latents: Tensor, features: list[Tensor]) -> Tensor:
-        """Latents (B, num_latents, style_dim) and features from 4 px upwards, to (B, 3, S, S).
+        """Latents (B, num_latents, style_dim) to (B, 3, S, S); features as the twin takes them.
 
         Features are taken out of the list as they are used up, which frees them.
         """
@@ -77,10 +77,9 @@ class FastSynthesis(nn.Module):
             fits = y.shape[1] * 2 == x.shape[1] and y.shape[2:] == x.shape[2:]
             out = x if fits and self.reused else None
             # Held by nobody: what it names is to be free when the next convolution begins.
-            x = conv.finish(y, Epilogue(style.demodulation, features[0], rgb, following, out))
+            x = conv.finish(y, Epilogue(style.demodulation, features.pop(0), rgb, following, out))
             if rgb is not None:
                 image = rgb.image
-                features.pop(0)
         assert image is not None
         return image
 

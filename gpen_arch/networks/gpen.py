@@ -180,9 +180,10 @@ class GPEN(nn.Module):
 
     def forward_with_latents(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The picture, and the latents that it was made from (for path-length regularisation)."""
-        features = self.encode(x)[::-1]
+        # One list and no other name for its tensors, so that whoever uses a feature up can free it.
+        features = per_layer(self.encode(x)[::-1])
         latents = self.map(features[0])
-        return self.generator(latents, per_layer(features)), latents
+        return self.generator(latents, features), latents
 
 
 def per_layer(features: list[Tensor]) -> list[Tensor]:
