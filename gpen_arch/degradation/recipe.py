@@ -163,7 +163,7 @@ def degrade(image: Image, recipe: Recipe, rng: np.random.Generator, scale: int =
         recipe: its ``flip``, ``grey`` and ``colour_shift`` are for :func:`degrade_pair`.
         rng: from :func:`generator_for`.
         scale: the result is ``(H // scale, W // scale, 3)``: what an upscaler of that scale gets.
-            A recipe that ends there, such as ``realesrgan-x2`` at 2, is not resized any more.
+            A recipe that ends there, as ``realesrgan`` for that scale, is not resized any more.
 
     Raises:
         InvalidImageError: for another shape or type.

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from gpen_arch.data.crops import CropDataset, Cropping
 from gpen_arch.data.leakage import shared_pictures
 from gpen_arch.data.picture_index import load_index, look_at
-from gpen_arch.data.sampler import PlacedFaces
+from gpen_arch.data.sampler import PlacedExamples
 from gpen_arch.data.sources import open_source
 from gpen_arch.degradation.operations import sharpened
 from gpen_arch.degradation.recipe import Recipe, Stream
@@ -46,9 +46,9 @@ def dataset(source: Path, recipe: Recipe = SHRINK, **options: Any) -> CropDatase
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
-@pytest.mark.parametrize("recipe", ["realesrgan-x2", "upscaling-x2", "gfpgan"])
+@pytest.mark.parametrize("recipe", ["realesrgan", "upscaling", "gfpgan"])
 def test_the_degraded_crop_is_smaller_by_the_scale(pictures: Path, scale: int, recipe: str) -> None:
-    crops = dataset(pictures, load_recipe(recipe), scale=scale)
+    crops = dataset(pictures, load_recipe(recipe, scale), scale=scale)
     for index in range(len(crops)):
         item = crops[index]
         assert item["hq"].shape == (3, 32, 32)
@@ -101,12 +101,12 @@ def test_crops_come_from_everywhere(tmp_path: Path) -> None:
 
 
 def test_workers_change_nothing(pictures: Path) -> None:
-    recipe = load_recipe("realesrgan-x2")
+    recipe = load_recipe("realesrgan", 2)
     crops = dataset(pictures, recipe, crops=2)
     places = [(epoch, index) for epoch in range(2) for index in range(len(crops))]
 
     def degraded(workers: int) -> list[torch.Tensor]:
-        loader = DataLoader(PlacedFaces(crops), sampler=places, num_workers=workers)
+        loader = DataLoader(PlacedExamples(crops), sampler=places, num_workers=workers)
         return [batch["lq"] for batch in loader]
 
     alone, shared = degraded(0), degraded(2)
@@ -115,7 +115,7 @@ def test_workers_change_nothing(pictures: Path) -> None:
 
 
 def test_a_crop_depends_on_seed_pass_number_and_purpose(pictures: Path) -> None:
-    recipe, cropping = load_recipe("realesrgan-x2"), Cropping(32, 2)
+    recipe, cropping = load_recipe("realesrgan", 2), Cropping(32, 2)
 
     def first(epoch: int = 0, cache: bool = False, **options: Any) -> torch.Tensor:
         return CropDataset(pictures, cropping, recipe, cache=cache, **options).item(0, epoch)["lq"]
@@ -129,7 +129,7 @@ def test_a_crop_depends_on_seed_pass_number_and_purpose(pictures: Path) -> None:
 
 
 def test_an_unreadable_picture_shifts_no_others_chance(pictures: Path) -> None:
-    recipe = load_recipe("realesrgan-x2")
+    recipe = load_recipe("realesrgan", 2)
     before = dataset(pictures, recipe, crops=2)
     wanted = [before[index] for index in (3, 7)]
     (pictures / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
