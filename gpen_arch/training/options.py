@@ -6,8 +6,10 @@ import typing
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from ..data.crops import Cropping
 from ..networks.discriminator import DiscriminatorConfig
 from ..networks.gpen import GPENConfig
+from ..networks.rrdbnet import RRDBNetConfig
 from ..settings import (
     BelowOne,
     Chance,
@@ -135,6 +137,26 @@ class DataOptions:
     workers: Natural = 1
     cache: bool = False
     val_count: Natural = 64
+
+
+@dataclass(frozen=True)
+class UpscalerOptions(Cropping):
+    """What only the training of an upscaler has: its crops (see there), and the network's sizes.
+
+    Attributes:
+        num_feat, num_block, num_grow_ch: see :class:`RRDBNetConfig`.
+    """
+
+    num_feat: Count = 64
+    num_block: Count = 23
+    num_grow_ch: Count = 32
+
+    def __post_init__(self) -> None:
+        """Leave the rules to the whole configuration, whose messages name the table."""
+
+    @property
+    def network(self) -> RRDBNetConfig:
+        return RRDBNetConfig(self.scale, self.num_feat, self.num_block, self.num_grow_ch)
 
 
 @dataclass(frozen=True)

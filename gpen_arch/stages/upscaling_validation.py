@@ -1,0 +1,140 @@
+"""The quick figures that an upscaler's training watches, beside those of plain resizing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from PIL import Image
+from torch import Tensor, nn
+
+from ..data.crops import CropDataset
+from ..images import round_to_levels, to_levels
+from ..training.options import Criterion
+from .validation import score_sums
+
+BASELINES = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+"""What enlarges pictures where there is no network."""
+
+
+@dataclass(frozen=True)
+class UpscalingResult:
+    """Mean figures over the crops, as 8-bit RGB.
+
+    Attributes:
+        psnr: in dB, by what enlarged: ``network``, ``bicubic``, ``lanczos``.
+        lpips: LPIPS (alex), lower is better; empty where nothing measures it.
+    """
+
+    psnr: dict[str, float]
+    lpips: dict[str, float]
+
+    def score(self, criterion: Criterion) -> float:
+        """The figure by which runs are compared: higher is better."""
+        return self.psnr["network"] if criterion == "psnr" else -self.lpips["network"]
+
+    def scalars(self) -> dict[str, float]:
+        """All figures, and what was gained over the better baseline (LPIPS: the part)."""
+        values = {f"val/psnr_{name}": self.psnr[name] for name in BASELINES}
+        values |= {"val/psnr": self.psnr["network"]}
+        values["val/gain"] = self.psnr["network"] - max(self.psnr[name] for name in BASELINES)
+        if self.lpips:
+            values |= {f"val/lpips_{name}": self.lpips[name] for name in BASELINES}
+            values["val/lpips"] = self.lpips["network"]
+            best = min(self.lpips[name] for name in BASELINES)
+            values["val/lpips_gain"] = 1 - self.lpips["network"] / best
+        return values
+
+
+class UpscalingValidator:
+    """Enlarges the first ``count`` validation crops (0: all), and keeps what resizing makes of them.
+
+    Args:
+        crops: the validation set; its crops are those of pass 0.
+        count: how many of it.
+        lpips: the network that measures LPIPS (see :func:`load_lpips`); None leaves it out.
+        share: this process's number and how many there are; each enlarges its part.
+        batch_size: crops at once.
+    """
+
+    def __init__(
+        self,
+        crops: CropDataset,
+        count: int,
+        lpips: nn.Module | None = None,
+        share: tuple[int, int] = (0, 1),
+        batch_size: int = 8,
+    ) -> None:
+        self.crops, self.lpips, self.batch_size = crops, lpips, batch_size
+        rank, world = share
+        self.places = range(rank, min(count, len(crops)) if count else len(crops), world)
+        self._pairs: tuple[Tensor, Tensor] | None = None
+        self._baselines: list[Tensor] = []
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """All (degraded, truth) of this process, 8-bit, (N, 3, side, side), kept on the CPU."""
+        if self._pairs is None:
+            items = [self.crops.item(place, 0) for place in self.places]
+            degraded, truth = (
+                torch.stack([to_levels(item[key]) for item in items]) for key in ("lq", "hq")
+            )
+            self._pairs = degraded, truth
+        return self._pairs
+
+    @torch.no_grad()
+    def enlarge(self, network: nn.Module, device: torch.device, count: int) -> Tensor:
+        """The first ``count`` crops enlarged: (count, 3, S, S) in 0..1 on the CPU."""
+        results = [
+            round_to_levels(network(batch.to(device) / 255).float()).cpu()
+            for batch in torch.split(self.pairs()[0][:count], self.batch_size)
+        ]
+        return torch.cat(results)
+
+    def __call__(
+        self,
+        network: nn.Module,
+        device: torch.device,
+        add_up: Callable[[Tensor], Tensor] = lambda sums: sums,
+    ) -> UpscalingResult:
+        """The mean scores of ``network`` (which takes and gives 0..1) and of the baselines.
+
+        Args:
+            network: the one to judge.
+            device: where it is.
+            add_up: adds a tensor up over all processes.
+        """
+        if not self._baselines:
+            self._baselines = [self._sums(self._resized(how), device) for how in BASELINES.values()]
+        enlarged = self._sums(self.enlarge(network, device, len(self.places)), device)
+        number = torch.tensor([len(self.places)], dtype=torch.float64)
+        sums = add_up(torch.cat([enlarged, *self._baselines, number]).float().to(device))
+        means = rearrange((sums[:-1] / sums[-1]).cpu(), "(who figure) -> figure who", figure=2)
+        names = ("network", *BASELINES)
+        psnr, lpips = (dict(zip(names, row, strict=True)) for row in means.tolist())
+        return UpscalingResult(psnr, lpips if self.lpips is not None else {})
+
+    def _sums(self, pictures: Tensor, device: torch.device) -> Tensor:
+        return score_sums(pictures, self.pairs()[1], self.lpips, device, self.batch_size)
+
+    def _resized(self, how: Image.Resampling) -> Tensor:
+        degraded, truth = self.pairs()
+        size = (truth.shape[3], truth.shape[2])
+        pictures = [Image.fromarray(_pixels(each)).resize(size, how) for each in degraded]
+        return (
+            rearrange([torch.from_numpy(np.array(each)) for each in pictures], "n h w c -> n c h w")
+            / 255
+        )
+
+    def grid(self, network: nn.Module, device: torch.device, count: int) -> Tensor:
+        """Rows of Lanczos | enlarged | truth: (3, count * S, 3 * S) in 0..1."""
+        resized = self._resized(BASELINES["lanczos"])[:count]
+        truth = self.pairs()[1][:count] / 255
+        enlarged = self.enlarge(network, device, count)
+        return rearrange([resized, enlarged, truth], "kind n c h w -> c (n h) (kind w)")
+
+
+def _pixels(picture: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(rearrange(picture, "c h w -> h w c").numpy())
