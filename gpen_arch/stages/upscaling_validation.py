@@ -50,7 +50,7 @@ class UpscalingResult:
 
 
 class UpscalingValidator:
-    """Enlarges the first ``count`` validation crops (0: all), and keeps what resizing scores on them.
+    """Enlarges the first ``count`` validation crops (0: all), and keeps what resizing scores.
 
     Args:
         crops: the validation set; its crops are those of pass 0.
