@@ -41,7 +41,7 @@ from .pictures import INDEX_FILES, VALIDATION_SEED, look_together, require_apart
 from .upscaling_validation import UpscalingValidator
 
 BLOCK_GAIN = 0.1
-"""Published: blocks begin with a tenth of He's weights, so the trunk begins near the identity."""
+"""Published: dense blocks begin with a tenth of He's weights, near the identity."""
 
 
 class Upscaler:
@@ -113,7 +113,7 @@ class Upscaler:
                 )
             network.load_state_dict(loaded.state_dict())
         else:
-            _begin_near_identity(network)
+            _begin_near_the_identity(network)
         average = RRDBNet(sizes)
         average.load_state_dict(network.state_dict())
         return Networks(network, average)
@@ -148,7 +148,7 @@ class Upscaler:
         return self.losses(fake * 2 - 1, batch.truth * 2 - 1, chance)
 
 
-def _begin_near_identity(network: RRDBNet) -> None:
+def _begin_near_the_identity(network: RRDBNet) -> None:
     for block in network.modules():
         if isinstance(block, ResidualDenseBlock):
             for conv in (block.conv1, block.conv2, block.conv3, block.conv4, block.conv5):

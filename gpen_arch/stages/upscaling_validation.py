@@ -77,21 +77,25 @@ class UpscalingValidator:
     def pairs(self) -> tuple[Tensor, Tensor]:
         """All (degraded, truth) of this process, 8-bit, (N, 3, side, side), kept on the CPU."""
         if self._pairs is None:
-            items = [self.crops.item(place, 0) for place in self.places]
-            degraded, truth = (
-                torch.stack([to_levels(item[key]) for item in items]) for key in ("lq", "hq")
-            )
+            side, scale = self.crops.size, self.crops.cropping.scale
+            truth = torch.empty(len(self.places), 3, side, side, dtype=torch.uint8)
+            degraded = truth[:, :, ::scale, ::scale].clone()
+            for row, place in enumerate(self.places):
+                item = self.crops.item(place, 0)
+                degraded[row], truth[row] = to_levels(item["lq"]), to_levels(item["hq"])
             self._pairs = degraded, truth
         return self._pairs
 
     @torch.no_grad()
     def enlarge(self, network: nn.Module, device: torch.device, count: int) -> Tensor:
         """The first ``count`` crops enlarged: (count, 3, S, S) in 0..1 on the CPU."""
-        results = [
-            round_to_levels(network(batch.to(device) / 255).float()).cpu()
-            for batch in torch.split(self.pairs()[0][:count], self.batch_size)
-        ]
-        return torch.cat(results)
+        degraded, truth = (pictures[:count] for pictures in self.pairs())
+        enlarged = torch.empty(truth.shape)
+        for start in range(0, len(degraded), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            result = network(degraded[batch].to(device) / 255)
+            enlarged[batch] = round_to_levels(result.float()).cpu()
+        return enlarged
 
     def __call__(
         self,
@@ -120,13 +124,14 @@ class UpscalingValidator:
         return score_sums(pictures, self.pairs()[1], self.lpips, device, self.batch_size)
 
     def _resized(self, how: Image.Resampling) -> Tensor:
+        """The crops as Pillow enlarges them: (N, 3, S, S) in 0..1."""
         degraded, truth = self.pairs()
-        size = (truth.shape[3], truth.shape[2])
-        pictures = [Image.fromarray(_pixels(each)).resize(size, how) for each in degraded]
-        return (
-            rearrange([torch.from_numpy(np.array(each)) for each in pictures], "n h w c -> n c h w")
-            / 255
-        )
+        resized = torch.empty(truth.shape)
+        for row, small in enumerate(degraded):
+            pixels = np.ascontiguousarray(rearrange(small, "c h w -> h w c").numpy())
+            large = Image.fromarray(pixels).resize((truth.shape[3], truth.shape[2]), how)
+            resized[row] = rearrange(torch.from_numpy(np.array(large)), "h w c -> c h w") / 255
+        return resized
 
     def grid(self, network: nn.Module, device: torch.device, count: int) -> Tensor:
         """Rows of Lanczos | enlarged | truth: (3, count * S, 3 * S) in 0..1."""
@@ -134,7 +139,3 @@ class UpscalingValidator:
         truth = self.pairs()[1][:count] / 255
         enlarged = self.enlarge(network, device, count)
         return rearrange([resized, enlarged, truth], "kind n c h w -> c (n h) (kind w)")
-
-
-def _pixels(picture: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(rearrange(picture, "c h w -> h w c").numpy())
