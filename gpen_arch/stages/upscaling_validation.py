@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from einops import rearrange
 from PIL import Image
 from torch import Tensor, nn
 
 from ..data.crops import CropDataset
+from ..evaluation.upscaling import BASELINES, resized
 from ..images import round_to_levels, to_levels
 from ..training.options import Criterion
 from .validation import score_sums
-
-BASELINES = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
-"""What enlarges pictures where there is no network."""
 
 
 @dataclass(frozen=True)
@@ -125,17 +122,16 @@ class UpscalingValidator:
 
     def _resized(self, how: Image.Resampling) -> Tensor:
         """The crops as Pillow enlarges them: (N, 3, S, S) in 0..1."""
+        scale = self.crops.cropping.scale
         degraded, truth = self.pairs()
-        resized = torch.empty(truth.shape)
+        enlarged = torch.empty_like(truth)
         for row, small in enumerate(degraded):
-            pixels = np.ascontiguousarray(rearrange(small, "c h w -> h w c").numpy())
-            large = Image.fromarray(pixels).resize((truth.shape[3], truth.shape[2]), how)
-            resized[row] = rearrange(torch.from_numpy(np.array(large)), "h w c -> c h w") / 255
-        return resized
+            enlarged[row] = resized(small, scale, how)
+        return enlarged / 255
 
     def grid(self, network: nn.Module, device: torch.device, count: int) -> Tensor:
         """Rows of Lanczos | enlarged | truth: (3, count * S, 3 * S) in 0..1."""
-        resized = self._resized(BASELINES["lanczos"])[:count]
+        lanczos = self._resized(BASELINES["lanczos"])[:count]
         truth = self.pairs()[1][:count] / 255
         enlarged = self.enlarge(network, device, count)
-        return rearrange([resized, enlarged, truth], "kind n c h w -> c (n h) (kind w)")
+        return rearrange([lanczos, enlarged, truth], "kind n c h w -> c (n h) (kind w)")
