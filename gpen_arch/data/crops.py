@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -99,7 +100,7 @@ class CropDataset(Dataset[FaceItem]):
                 "Give the folder of the good ones: their degraded copies are made by the recipe."
             )
         self.cropping, self.seed, self.stream = cropping, seed, stream
-        self.recipe = recipe.without_flip() if cropping.turns else recipe
+        self.recipe = self._own_flips(recipe)
         if looks is None:
             places = range(len(self.source))
             looks = look_at(self.source, PictureIndex(), places, on_progress, square=False)
@@ -133,6 +134,15 @@ class CropDataset(Dataset[FaceItem]):
         return PictureIndex(
             {self.source.name(place): look for place, look in enumerate(self._looks)}
         )
+
+    def with_recipe(self, recipe: Recipe) -> CropDataset:
+        """The same crops, degraded otherwise; they share what is decoded."""
+        other = copy(self)
+        other.recipe = self._own_flips(recipe)
+        return other
+
+    def _own_flips(self, recipe: Recipe) -> Recipe:
+        return recipe.without_flip() if self.cropping.turns else recipe
 
     def __getitem__(self, index: int) -> FaceItem:
         return self.item(index, 0)

@@ -58,13 +58,17 @@ class Upscaler:
     def open_examples(
         self, request: TrainingRequest, accelerator: Accelerator, on_progress: ProgressCallback
     ) -> tuple[CropDataset, CropDataset]:
-        """Crops to train on, and fixed ones to judge by, whose truth is never sharpened."""
+        """Crops to train on, and fixed ones to judge by, whose truth is never sharpened.
+
+        Validation keeps the recipe of the run's first part, so that its figures can be compared.
+        """
         if not request.val:
             raise InvalidOptionError(
                 "expected other pictures to watch the progress by, found none. Give them by --val"
             )
         options, data = self.config.upscaler, self.config.data
-        recipe = load_recipe(data.recipe, options.scale)
+        recipes = [load_recipe(part.data.recipe, options.scale) for _, part in self.config.parts()]
+        recipe = recipes[0]  # the others are read now, so that a wrong one shows at the start
         sources = [open_source(spec) for spec in (request.train, request.val)]
         looks = [
             look_together(
@@ -91,6 +95,11 @@ class Upscaler:
         )
         require_apart(train, val)
         return train, val
+
+    def degraded_as(self, train: Examples, recipe: str) -> CropDataset:
+        """The same crops."""
+        scaled = load_recipe(recipe, self.config.upscaler.scale)
+        return cast(CropDataset, train).with_recipe(scaled)
 
     def watcher(self, val: Examples | None, accelerator: Accelerator) -> UpscalingValidator:
         """Judges beside what plain resizing does."""
@@ -145,7 +154,7 @@ class Upscaler:
 
     def picture_losses(self, fake: Tensor, batch: Batch, chance: np.random.Generator) -> Weighted:
         """Those that the configuration weighs, which look at -1..1."""
-        return self.losses(fake * 2 - 1, batch.truth * 2 - 1, chance)
+        return self.losses(self.config.loss, fake * 2 - 1, batch.truth * 2 - 1, chance)
 
 
 def _begin_near_the_identity(network: RRDBNet) -> None:

@@ -131,6 +131,18 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(pictures: Path, tmp_path: P
     assert [key for key, value in one.items() if not torch.equal(value, two[key])] == []
 
 
+def test_a_schedule_changes_losses_and_the_recipe(pictures: Path, tmp_path: Path) -> None:
+    schedule = [{"from": 3, "loss": {"gradient_weight": 0.5}, "data": {"recipe": "shrunk"}}]
+    tables = upscaler_config().to_dict() | {"schedule": schedule}
+    assert train(*command(pictures, tmp_path / "run", TrainingConfig.from_dict(tables))) == 0
+    lines = [line for line in metrics(tmp_path / "run") if "loss/pixel" in line]
+    assert ["loss/gradient" in line for line in lines] == [False] * 3 + [True] * 3
+    schedule[0]["data"] = {"recipe": "unheard-of"}
+    wrong = TrainingConfig.from_dict(tables | {"schedule": schedule})
+    with pytest.raises(InvalidOptionError, match="unheard-of"):
+        train(*command(pictures, tmp_path / "other", wrong))
+
+
 class Resizing(nn.Module):
     """What a network would be that only resizes."""
 
