@@ -145,7 +145,7 @@ def test_the_truth_is_sharpened_where_asked_and_its_copy_is_not(tmp_path: Path) 
     plain = dataset(tmp_path, turns=False)[0]
     sharp = dataset(tmp_path, turns=False, sharpen=True)[0]
     assert torch.equal(plain["lq"], sharp["lq"])
-    whole = np.divide(Image.open(tmp_path / "0.png"), 255, dtype=np.float32)
+    whole = np.divide(np.asarray(Image.open(tmp_path / "0.png")), 255, dtype=np.float32)
     expected = sharpened(whole, 0.5, 51, 10).transpose(2, 0, 1)
     windows = np.lib.stride_tricks.sliding_window_view(expected, (3, 32, 32))[0]
     assert (windows == sharp["hq"].numpy()).all(axis=(2, 3, 4)).sum() == 1

@@ -143,6 +143,17 @@ def test_a_schedule_changes_losses_and_the_recipe(pictures: Path, tmp_path: Path
         train(*command(pictures, tmp_path / "other", wrong))
 
 
+def test_the_plan_counts_crops(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = command(pictures, tmp_path / "run", upscaler_config())
+    assert train(*options, "--dry-run") == 0
+    shown = re.sub(r" +", " ", capsys.readouterr().out)
+    assert "size 32 px" in shown
+    assert "pictures 10\npictures a step 3" in shown
+    assert not (tmp_path / "run").exists()
+
+
 class Resizing(nn.Module):
     """What a network would be that only resizes."""
 
