@@ -36,6 +36,7 @@ from ..training.stage import (
     Weighted,
 )
 from .extra_losses import load_known_lpips
+from .interpolation import begin_as_interpolation
 from .picture_losses import PictureLosses
 from .pictures import INDEX_FILES, VALIDATION_SEED, look_together, require_apart
 from .upscaling_validation import UpscalingValidator
@@ -123,6 +124,8 @@ class Upscaler:
             network.load_state_dict(loaded.state_dict())
         else:
             _begin_near_the_identity(network)
+            if self.config.upscaler.begin == "interpolation":
+                begin_as_interpolation(network)
         average = RRDBNet(sizes)
         average.load_state_dict(network.state_dict())
         return Networks(network, average)
