@@ -87,7 +87,7 @@ def _unfolding_filters() -> Array:
         system += _flat(_correlation(rows, rows), _correlation(columns, columns))
         wanted += np.einsum("iy,jx->ijyx", _powers(rows - p), _powers(columns - q)).ravel()
     solution = np.linalg.solve(system + RIDGE * np.eye(count), wanted)
-    return solution.reshape(TAPS, WINDOW, WINDOW)
+    return np.asarray(solution, dtype=np.float64).reshape(TAPS, WINDOW, WINDOW)
 
 
 def _cell_met(parity: int, tap: int) -> int:

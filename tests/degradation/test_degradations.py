@@ -316,6 +316,8 @@ def test_a_picture_depends_on_seed_epoch_and_index_alone(name: str) -> None:
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
     np.testing.assert_array_equal(image, before)
+    if name == "shrunk":
+        return  # nothing in it is left to chance
     for other in [(4, 1, 7), (3, 2, 7), (3, 1, 8)]:
         different = degrade_pair(image, recipe, generator_for(*other))
         assert not np.array_equal(first[1], different[1])
