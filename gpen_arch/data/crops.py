@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from ..degradation.operations import Image
 from ..degradation.recipe import Recipe, Stream, degrade_pair, generator_for
+from ..degradation.recipes import load_recipe
 from ..degradation.steps import Sharpen
 from ..errors import DatasetError, InvalidImageError
 from ..progress import ProgressCallback, ignore_progress
@@ -135,10 +136,10 @@ class CropDataset(Dataset[FaceItem]):
             {self.source.name(place): look for place, look in enumerate(self._looks)}
         )
 
-    def with_recipe(self, recipe: Recipe) -> CropDataset:
-        """The same crops, degraded otherwise; they share what is decoded."""
+    def with_recipe(self, name: str) -> CropDataset:
+        """The same crops, degraded by the recipe of this name; they share what is decoded."""
         other = copy(self)
-        other.recipe = self._own_flips(recipe)
+        other.recipe = self._own_flips(load_recipe(name, self.cropping.scale))
         return other
 
     def _own_flips(self, recipe: Recipe) -> Recipe:

@@ -97,11 +97,6 @@ class Upscaler:
         require_apart(train, val)
         return train, val
 
-    def degraded_as(self, train: Examples, recipe: str) -> CropDataset:
-        """The same crops."""
-        scaled = load_recipe(recipe, self.config.upscaler.scale)
-        return cast(CropDataset, train).with_recipe(scaled)
-
     def watcher(self, val: Examples | None, accelerator: Accelerator) -> UpscalingValidator:
         """Judges beside what plain resizing does."""
         lpips = None

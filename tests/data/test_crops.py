@@ -226,7 +226,7 @@ def test_a_picture_in_both_sets_is_found(pictures: Path, tmp_path: Path) -> None
 
 def test_another_recipe_degrades_the_same_crops(pictures: Path) -> None:
     crops = dataset(pictures)
-    other = crops.with_recipe(load_recipe("realesrgan", 2))
+    other = crops.with_recipe("realesrgan")
     assert other.recipe == load_recipe("realesrgan", 2).without_flip()
     for index in range(len(crops)):
         assert not torch.equal(crops[index]["lq"], other[index]["lq"])
