@@ -11,7 +11,13 @@ from ..degradation.recipes import load_recipe
 from ..device.choice import resolve_device
 from ..errors import InvalidImageError
 from ..evaluation.perceptual import load_lpips
-from ..evaluation.upscaling import format_means, means, score_upscaler, write_report
+from ..evaluation.upscaling import (
+    UpscalingScores,
+    format_means,
+    means,
+    score_upscaler,
+    write_report,
+)
 from ..loading import load_for
 from ..portrait.upscaling import Upscaler, upscale_image
 from ..weights import find_weight
@@ -54,16 +60,11 @@ def run_evaluate_upscaler(args: argparse.Namespace) -> int:
     }
     lpips = load_lpips("alex", path=args.alex, folders=tuple(args.weights_dir))
     left_out: list[str] = []
-    with progress_bar("evaluate", "picture") as on_progress:
-        counted = _pictures(source, left_out)
-        scored = []
-        on_progress(0, len(source) * len(recipes))
-        for each in score_upscaler(
-            lambda small: upscale_image(small.to(device), described, scale=described.scale).cpu(),
-            counted, recipes, described.scale, seed=args.seed, lpips=lpips,
-        ):  # fmt: skip
-            scored.append(each)
-            on_progress(len(scored), len(source) * len(recipes))
+    scoring = score_upscaler(
+        lambda small: upscale_image(small.to(device), described, scale=described.scale).cpu(),
+        _pictures(source, left_out), recipes, described.scale, seed=args.seed, lpips=lpips,
+    )  # fmt: skip
+    scored = _watched(scoring, len(source) * len(recipes))
     settings = {
         "model": args.model,
         "scale": described.scale,
@@ -79,6 +80,16 @@ def run_evaluate_upscaler(args: argparse.Namespace) -> int:
     for reason in left_out:
         notify(f"left out: {reason}")
     return 1 if left_out else 0
+
+
+def _watched(scoring: Iterator[UpscalingScores], total: int) -> list[UpscalingScores]:
+    scored: list[UpscalingScores] = []
+    with progress_bar("evaluate", "picture") as on_progress:
+        on_progress(0, total)
+        for each in scoring:
+            scored.append(each)
+            on_progress(len(scored), total)
+    return scored
 
 
 def _pictures(source: FaceSource, left_out: list[str]) -> Iterator[tuple[str, Pixels]]:

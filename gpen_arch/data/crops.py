@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -24,8 +23,6 @@ from ..settings import Count, Rule, check, one_of
 from .dataset import FaceItem, as_image, as_tensor, usable_places
 from .picture_index import THREADS, Look, PictureIndex, look_at
 from .sources import FaceSource, Pixels, open_source
-
-logger = logging.getLogger(__name__)
 
 SURROUNDINGS = Fraction(400, 256)
 """Side of what is degraded against the crop's, as Real-ESRGAN publishes it: so borders of blurs and
@@ -192,7 +189,7 @@ def _cut(picture: Image, most: int, step: int, rng: np.random.Generator) -> Imag
 
 
 def _turned(image: Image, way: int) -> Image:
-    """One of the eight ways to lay down a square picture."""
+    """One of the eight ways to lay down a picture; every other two change its sides' places."""
     turned = np.rot90(image[:, ::-1] if way >= 4 else image, way % 4)
     return np.ascontiguousarray(turned)
 

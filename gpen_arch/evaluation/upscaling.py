@@ -7,7 +7,7 @@ itself. Nothing is cut off at the borders.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def score_upscaler(
     *,
     seed: int = 0,
     lpips: nn.Module | None = None,
-) -> Iterable[UpscalingScores]:
+) -> Iterator[UpscalingScores]:
     """Score every picture under every recipe, one after the other.
 
     Args:
