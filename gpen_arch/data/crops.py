@@ -13,10 +13,10 @@ from typing import Annotated
 import numpy as np
 from torch.utils.data import Dataset
 
+from ..degradation.filter_steps import Sharpen
 from ..degradation.operations import Image
 from ..degradation.recipe import Recipe, Stream, degrade_pair, generator_for
 from ..degradation.recipes import load_recipe
-from ..degradation.steps import Sharpen
 from ..errors import DatasetError, InvalidImageError
 from ..progress import ProgressCallback, ignore_progress
 from ..settings import Count, Rule, check, one_of
