@@ -22,7 +22,7 @@ from ..loading import load_for
 from ..portrait.upscaling import Upscaler, upscale_image
 from ..weights import find_weight
 from .options import Subparsers, add_device, add_weights_dir
-from .plan import try_files
+from .places import try_files
 from .terminal import notify, progress_bar, say
 
 
