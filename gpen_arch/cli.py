@@ -15,7 +15,8 @@ from .commands.interrupts import Stopped
 from .commands.terminal import PrintableFormatter, lasting_output, notify
 from .errors import GpenError
 
-COMPUTING = frozenset({"align", "restore", "train", "evaluate", "benchmark"})  # with networks
+# With networks:
+COMPUTING = frozenset({"align", "restore", "train", "evaluate", "evaluate-upscaler", "benchmark"})
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
@@ -26,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     from .commands.benchmark import add_benchmark_command
     from .commands.degrade import add_degrade_command
     from .commands.evaluate import add_evaluate_command
+    from .commands.evaluate_upscaler import add_evaluate_upscaler_command
     from .commands.restore import add_restore_command
     from .commands.train import add_train_command
     from .commands.weights import add_weights_command
@@ -42,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_degrade_command(subparsers)
     add_train_command(subparsers)
     add_evaluate_command(subparsers)
+    add_evaluate_upscaler_command(subparsers)
     add_benchmark_command(subparsers)
     return parser
 

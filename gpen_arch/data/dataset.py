@@ -113,7 +113,7 @@ class FaceDataset(Dataset[FaceItem]):
         if looks is None:
             looks = look_at(self.source, PictureIndex(), range(len(self.source)), on_progress)
         self._looks = looks
-        self._indices, self.report = self._choose(looks)
+        self._indices, self.report = usable_places(self.source, looks, size)
         self.thumbnails = np.stack([looks[place].thumbnail for place in self._indices])
         self._cache: dict[int, tuple[Pixels, Pixels | None]] = {}
         if cache:
@@ -153,7 +153,9 @@ class FaceDataset(Dataset[FaceItem]):
         # The place in the source, so that a file that cannot be read shifts no other's chance.
         rng = generator_for(self.seed, epoch, place, self.stream)
         good, degraded = self._pair(pixels, partner, rng)
-        return FaceItem(hq=_tensor(good), lq=_tensor(degraded), index=index, name=self.name(index))
+        return FaceItem(
+            hq=as_tensor(good), lq=as_tensor(degraded), index=index, name=self.name(index)
+        )
 
     def _pair(
         self, pixels: Pixels, partner: Pixels | None, rng: np.random.Generator
@@ -162,8 +164,8 @@ class FaceDataset(Dataset[FaceItem]):
             transform = self.augmentation.framing.draw(rng)
             pixels = reframe(pixels, transform, self.size)
             partner = None if partner is None else reframe(partner, transform, self.size)
-        good = _unit(pixels)
-        other = None if partner is None else _unit(partner)
+        good = as_image(pixels)
+        other = None if partner is None else as_image(partner)
         flip, jitter = self.augmentation.flip, self.augmentation.jitter
         if flip is not None and rng.uniform() < flip:
             good = np.ascontiguousarray(good[:, ::-1])
@@ -189,23 +191,35 @@ class FaceDataset(Dataset[FaceItem]):
         side = min(pixels.shape[:2])
         return fit_face(pixels, min(max(side, self.size), OVERSAMPLING * self.size))
 
-    def _choose(self, looks: Sequence[Look]) -> tuple[tuple[int, ...], DataReport]:
-        """The usable pictures' places, and a report that names the others."""
-        usable = [place for place, look in enumerate(looks) if not look.reason]
-        skipped = list(self.source.skipped)
-        for place, look in enumerate(looks):
-            if look.reason:
-                skipped.append(SkippedFile(self.source.name(place), look.reason))
-                logger.warning("left out: %s", look.reason)
-        if not usable:
-            raise DatasetError(
-                f"Expected at least one usable face; found {len(skipped)} unusable ones, the first "
-                f"{skipped[0].name}: {skipped[0].reason}"
-            )
-        enlarged = sum(looks[place].side < self.size for place in usable)
-        if enlarged:
-            logger.warning("%d of %d faces are under %d pixels", enlarged, len(usable), self.size)
-        return tuple(usable), DataReport(len(usable), enlarged, tuple(skipped))
+
+def usable_places(
+    source: FaceSource, looks: Sequence[Look], size: int
+) -> tuple[tuple[int, ...], DataReport]:
+    """Return the usable pictures' places in the source, and a report that names the others.
+
+    Args:
+        source: the pictures.
+        looks: at all of them.
+        size: side that they are asked at; smaller ones are counted.
+
+    Raises:
+        DatasetError: none is usable.
+    """
+    usable = [place for place, look in enumerate(looks) if not look.reason]
+    skipped = list(source.skipped)
+    for place, look in enumerate(looks):
+        if look.reason:
+            skipped.append(SkippedFile(source.name(place), look.reason))
+            logger.warning("left out: %s", look.reason)
+    if not usable:
+        raise DatasetError(
+            f"Expected at least one usable picture; found {len(skipped)} unusable ones, the first "
+            f"{skipped[0].name}: {skipped[0].reason}"
+        )
+    enlarged = sum(looks[place].side < size for place in usable)
+    if enlarged:
+        logger.warning("%d of %d pictures are under %d pixels", enlarged, len(usable), size)
+    return tuple(usable), DataReport(len(usable), enlarged, tuple(skipped))
 
 
 def fit_face(pixels: Pixels, size: int) -> Pixels:
@@ -231,9 +245,11 @@ def _jittered(image: Image, factors: np.ndarray) -> Image:
     return clipped((image - grey) * saturation + grey)
 
 
-def _unit(pixels: Pixels) -> Image:
+def as_image(pixels: Pixels) -> Image:
+    """Return 8-bit pixels as float32 of 0..1."""
     return np.divide(pixels, 255, dtype=np.float32)
 
 
-def _tensor(image: Image) -> Tensor:
+def as_tensor(image: Image) -> Tensor:
+    """Return (H, W, 3) as (3, H, W)."""
     return torch.as_tensor(np.ascontiguousarray(np.moveaxis(image, 2, 0)))

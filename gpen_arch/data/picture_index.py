@@ -103,13 +103,19 @@ def look_at(
     index: PictureIndex,
     places: Iterable[int],
     on_progress: ProgressCallback = ignore_progress,
+    *,
+    square: bool = True,
 ) -> list[Look]:
-    """Return a look at each of these pictures, decoding only those that the index does not know."""
+    """Return a look at each of these pictures, decoding only those that the index does not know.
+
+    Args:
+        square: whether pictures of other shapes cannot be used: faces are square.
+    """
     wanted = list(places)
     looks: list[Look] = []
 
     def look(place: int) -> Look:
-        return index.known(source, place) or _look(source, place)
+        return index.known(source, place) or _look(source, place, square)
 
     on_progress(0, len(wanted))
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
@@ -128,16 +134,17 @@ def require_square(pixels: Pixels) -> None:
         )
 
 
-def _look(source: FaceSource, place: int) -> Look:
+def _look(source: FaceSource, place: int, square: bool) -> Look:
     stamp = _stamp(source, place)  # before reading: a picture that changes meanwhile shows later
     try:
-        pixels = source.read(place)
-        require_square(pixels)
+        pictures = [source.read(place)]
         if source.paired:
-            require_square(source.read_degraded(place))
+            pictures.append(source.read_degraded(place))
+        for pixels in pictures if square else ():
+            require_square(pixels)
     except InvalidImageError as error:
         return Look(stamp, str(error), 0, np.zeros(SIDE**2, np.uint8))
-    return Look(stamp, "", min(pixels.shape[:2]), thumbnail(pixels))
+    return Look(stamp, "", min(pictures[0].shape[:2]), thumbnail(pictures[0]))
 
 
 def _stamp(source: FaceSource, place: int) -> tuple[int, ...]:

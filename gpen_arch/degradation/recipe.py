@@ -155,13 +155,15 @@ def generator_for(
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
 
 
-def degrade(image: Image, recipe: Recipe, rng: np.random.Generator) -> Image:
-    """The degraded picture, of the same size: the recipe's steps, 8-bit rounding, resize back.
+def degrade(image: Image, recipe: Recipe, rng: np.random.Generator, scale: int = 1) -> Image:
+    """The degraded picture: the recipe's steps, 8-bit rounding, resize to the asked size.
 
     Args:
         image: ``(H, W, 3)`` float32 RGB 0..1; it is not changed.
         recipe: its ``flip``, ``grey`` and ``colour_shift`` are for :func:`degrade_pair`.
         rng: from :func:`generator_for`.
+        scale: the result is ``(H // scale, W // scale, 3)``: what an upscaler of that scale gets.
+            A recipe that ends there, as ``realesrgan`` for that scale, is not resized any more.
 
     Raises:
         InvalidImageError: for another shape or type.
@@ -169,15 +171,18 @@ def degrade(image: Image, recipe: Recipe, rng: np.random.Generator) -> Image:
     height, width = _check(image)
     result = _apply_all(recipe.steps, image, (height, width), rng)
     result = (np.rint(np.clip(result, 0, 1) * 255) / 255).astype(np.float32)
-    if result.shape[:2] != (height, width):
-        result = resize(result, height, width, "bilinear")
+    if result.shape[:2] != (height // scale, width // scale):
+        result = resize(result, height // scale, width // scale, "bilinear")
     return result
 
 
-def degrade_pair(image: Image, recipe: Recipe, rng: np.random.Generator) -> tuple[Image, Image]:
+def degrade_pair(
+    image: Image, recipe: Recipe, rng: np.random.Generator, scale: int = 1
+) -> tuple[Image, Image]:
     """``(good, degraded)``: the picture augmented as the recipe says, and its degraded copy.
 
-    The published order: flip, colour shift, grey; all of them change the good picture, too.
+    The published order: flip, colour shift, grey; all of them change the good picture, too. The
+    degraded copy's size is the picture's divided by ``scale``; see :func:`degrade`.
     """
     _check(image)
     good = image
@@ -188,7 +193,7 @@ def degrade_pair(image: Image, recipe: Recipe, rng: np.random.Generator) -> tupl
         good = clipped(good + rng.uniform(-size, size, 3).astype(np.float32))
     if rng.uniform() < recipe.grey:
         good = np.repeat(as_grey(good)[:, :, None], 3, axis=2)
-    return good, degrade(good, recipe, rng)
+    return good, degrade(good, recipe, rng, scale)
 
 
 def _apply_all(

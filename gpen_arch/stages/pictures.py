@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..data.crops import CropDataset
 from ..data.dataset import Augmentation, FaceDataset
 from ..data.framing import Framing
 from ..data.leakage import shared_pictures
@@ -114,20 +115,24 @@ def look_together(
     index: PictureIndex,
     accelerator: Accelerator,
     on_progress: ProgressCallback,
+    *,
+    square: bool = True,
 ) -> list[Look]:
-    """Look at every picture, each process at its share."""
+    """Look at every picture, each process at its share; see :func:`look_at`."""
     rank, world = accelerator.process_index, accelerator.num_processes
     places = range(rank, len(source), world)
-    own = list(zip(places, look_at(source, index, places, on_progress), strict=True))
+    looks = look_at(source, index, places, on_progress, square=square)
+    own = list(zip(places, looks, strict=True))
     return [look for _, look in sorted(accelerator.gather(own), key=lambda pair: pair[0])]
 
 
-def require_apart(train: FaceDataset, val: FaceDataset) -> None:
-    """Refuse to validate on faces that are trained on: by what they show, not by their names."""
+def require_apart(train: FaceDataset | CropDataset, val: FaceDataset | CropDataset) -> None:
+    """Refuse to validate on pictures that are trained on: by what they show, not their names."""
     shared = shared_pictures(val.thumbnails, train.thumbnails)
     if shared:
         pairs = [f"{val.name(one)} (trained on as {train.name(other)})" for one, other in shared]
         raise DatasetError(
-            f"expected validation faces that are not trained on, found {len(shared)} of {len(val)} "
-            f"in both sets: {', '.join(pairs[:3])}. Take them out of one of the two"
+            f"expected validation pictures that are not trained on, found {len(shared)} of "
+            f"{val.report.used} in both sets: {', '.join(pairs[:3])}. Take them out of one of the "
+            "two"
         )

@@ -23,8 +23,9 @@ class TrainingPlan:
     """A run's sizes and costs.
 
     Attributes:
+        side: of the pictures that are learned from, pixels.
         generator, discriminator: parameters (0: no discriminator).
-        faces: pictures in the training set.
+        faces: pictures in the training set; of an upscaler's, crops in a pass.
         pictures: pictures a step over all processes.
         steps: of the whole run; ``epochs`` says the same in passes over the pictures.
         checkpoint_bytes: on disk, each.
@@ -32,6 +33,7 @@ class TrainingPlan:
         seconds: a step, penalties included at their share; loading of pictures not included.
     """
 
+    side: int
     generator: int
     discriminator: int
     faces: int
@@ -62,6 +64,7 @@ def make_plan(stage: Stage, train: Examples, accelerator: Accelerator) -> Traini
     seconds = _mean_seconds(stage, state, Updates(stage, state, accelerator), batches)
     optimiser = 2 * _count(state.generator) + 2 * _count(state.discriminator)
     return TrainingPlan(
+        side=batches[0].truth.shape[-1],
         generator=_count(state.generator),
         discriminator=_count(state.discriminator),
         faces=len(train),
@@ -76,18 +79,18 @@ def make_plan(stage: Stage, train: Examples, accelerator: Accelerator) -> Traini
 def format_plan(plan: TrainingPlan, config: TrainingConfig) -> str:
     """The plan as lines of text."""
     lines = {
-        "size": f"{config.model.size} px",
+        "size": f"{plan.side} px",
         "generator": f"{plan.generator / 1e6:.2f} M parameters",
         "discriminator": f"{plan.discriminator / 1e6:.2f} M parameters",
-        "faces": f"{plan.faces}",
-        "faces a step": f"{plan.pictures}",
+        "pictures": f"{plan.faces}",
+        "pictures a step": f"{plan.pictures}",
         "steps": f"{plan.steps} ({plan.epochs:.1f} epochs)",
         "time a step": f"{plan.seconds:.2f} s (measured, without loading of pictures)",
         "time in all": f"{plan.hours:.2f} h",
         "memory": f"{plan.peak_bytes / 2**30:.2f} GiB a process (measured peak)",
         "checkpoint": f"{plan.checkpoint_bytes / 2**20:.0f} MiB, last {config.run.keep} and best",
     }
-    return "\n".join(f"{name:14} {text}" for name, text in lines.items())
+    return "\n".join(f"{name:15} {text}" for name, text in lines.items())
 
 
 def _mean_seconds(

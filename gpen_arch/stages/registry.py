@@ -9,13 +9,15 @@ from ..training.config import TrainingConfig
 from ..training.stage import Pretrained, Stage
 from .prior import Prior
 from .restorer import Restorer
+from .upscaler import Upscaler
 
 STAGES: dict[str, Callable[[TrainingConfig, Accelerator, Pretrained], Stage]] = {
     "restorer": Restorer,
     "prior": Prior,
+    "upscaler": Upscaler,
 }
 
-PRESETS = {"restorer": "gpen-paper", "prior": "stylegan2-prior"}
+PRESETS = {"restorer": "gpen-paper", "prior": "stylegan2-prior", "upscaler": "realesrnet-x2"}
 """The configuration in ``gpen_arch/builtin`` that each stage trains by where none is named."""
 
 

@@ -119,21 +119,39 @@ class Validator:
             return ValidationResult(psnr, psnr_degraded)
         return ValidationResult(psnr, psnr_degraded, lpips, lpips_degraded)
 
-    @torch.no_grad()
     def _sums(self, pictures: Tensor, device: torch.device) -> Tensor:
-        """Sums of PSNR and LPIPS (0 where nothing measures it): (2,) float64 on the CPU."""
-        sums, lpips = torch.zeros(2, dtype=torch.float64), self.lpips
-        for start in range(0, len(pictures), self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            found, truth = pictures[batch], self.pairs()[1][batch] / 255
-            sums[0] += psnr(found, truth).double().sum()
-            if lpips is not None:
-                scores = lpips(found.to(device), truth.to(device), normalize=True)
-                sums[1] += scores.double().sum().cpu()
-        return sums
+        return score_sums(pictures, self.pairs()[1], self.lpips, device, self.batch_size)
 
     def grid(self, network: nn.Module, device: torch.device, count: int) -> Tensor:
         """Rows of input | restored | truth: (3, count * S, 3 * S) in 0..1."""
         degraded, truth = (pictures[:count] / 255 for pictures in self.pairs())
         restored = self.restore(network, device, count)
         return rearrange([degraded, restored, truth], "kind n c h w -> c (n h) (kind w)")
+
+
+@torch.no_grad()
+def score_sums(
+    pictures: Tensor,
+    truths: Tensor,
+    lpips: nn.Module | None,
+    device: torch.device,
+    batch_size: int,
+) -> Tensor:
+    """Sums of PSNR and LPIPS (0 where nothing measures it): (2,) float64 on the CPU.
+
+    Args:
+        pictures: (N, 3, H, W) in 0..1.
+        truths: as many, 8-bit.
+        lpips: the network that measures LPIPS.
+        device: where it is.
+        batch_size: pictures at once.
+    """
+    sums = torch.zeros(2, dtype=torch.float64)
+    for start in range(0, len(pictures), batch_size):
+        batch = slice(start, start + batch_size)
+        found, truth = pictures[batch], truths[batch] / 255
+        sums[0] += psnr(found, truth).double().sum()
+        if lpips is not None:
+            scores = lpips(found.to(device), truth.to(device), normalize=True)
+            sums[1] += scores.double().sum().cpu()
+    return sums

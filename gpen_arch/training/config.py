@@ -17,6 +17,7 @@ from .options import (
     OptimiserOptions,
     PriorOptions,
     RunOptions,
+    UpscalerOptions,
 )
 from .parts import Part, Tables, parts_from_plain
 from .stage_options import STAGE_OPTIONS, StageName
@@ -34,6 +35,7 @@ class TrainingConfig:
     stage: StageName = "restorer"
     model: ModelOptions = field(default_factory=ModelOptions)
     prior: PriorOptions = field(default_factory=PriorOptions)
+    upscaler: UpscalerOptions = field(default_factory=UpscalerOptions)
     data: DataOptions = field(default_factory=DataOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
@@ -128,6 +130,7 @@ def stage_defaults(stage: str) -> Tables:
         for name, kind in (
             ("model", ModelOptions),
             ("prior", PriorOptions),
+            ("upscaler", UpscalerOptions),
             ("data", DataOptions),
             ("loss", LossOptions),
             ("optimiser", OptimiserOptions),

@@ -6,8 +6,10 @@ import typing
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from ..data.crops import Cropping
 from ..networks.discriminator import DiscriminatorConfig
 from ..networks.gpen import GPENConfig
+from ..networks.rrdbnet import RRDBNetConfig
 from ..settings import (
     BelowOne,
     Chance,
@@ -135,6 +137,40 @@ class DataOptions:
     workers: Natural = 1
     cache: bool = False
     val_count: Natural = 64
+
+
+@dataclass(frozen=True)
+class UpscalerOptions(Cropping):
+    """What only the training of an upscaler has: its crops (see there), and the network's sizes.
+
+    Attributes:
+        begin: how a network begins from scratch: as ``published``, or (scale 2) as an
+            ``interpolation`` between its input's pixels, which saves thousands of steps.
+        num_feat, num_block, num_grow_ch: see :class:`RRDBNetConfig`.
+    """
+
+    begin: Literal["published", "interpolation"] = "published"
+    num_feat: Count = 64
+    num_block: Count = 23
+    num_grow_ch: Count = 32
+
+    def __post_init__(self) -> None:
+        """Leave the rules to the whole configuration, whose messages name the table."""
+
+    def rules(self) -> Rules:
+        """What holds between these options."""
+        fits = self.scale == 2 and self.num_feat >= 27  # three colours, nine taps
+        found = f"scale {self.scale} and {self.num_feat}"
+        return [
+            (
+                f'scale 2 and 27 features or more for begin = "interpolation", found {found}',
+                fits or self.begin == "published",
+            )
+        ]
+
+    @property
+    def network(self) -> RRDBNetConfig:
+        return RRDBNetConfig(self.scale, self.num_feat, self.num_block, self.num_grow_ch)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ def less_memory(config: TrainingConfig) -> str:
     """Return how the same faces a step take less memory."""
     size, accumulate = config.data.batch_size, config.optimiser.accumulate
     if size == 1:
-        return "train a smaller network (model.narrow, model.channel_multiplier) in another --out"
+        smaller = {"upscaler": "smaller crops or a smaller network (upscaler.size, .num_feat)"}
+        networks = "a smaller network (model.narrow, model.channel_multiplier)"
+        return f"train {smaller.get(config.stage, networks)} in another --out"
     parts = next(number for number in range(2, size + 1) if size % number == 0)
     return (
         "go on with the same faces a step in less memory: the same command, with --continue-with "

@@ -26,7 +26,10 @@ HARMLESS = frozenset(
 SHARING = frozenset({"config.data.batch_size", "config.optimiser.accumulate", "processes"})
 """How a step's faces are shared out; it may differ where the same faces meet in every loss."""
 
-FIXED = ("config.stage", "config.model.", "config.run.seed", "format")
+FIXED = (
+    "config.stage", "config.model.", "config.upscaler.scale", "config.upscaler.num_",
+    "config.run.seed", "format",
+)  # fmt: skip
 """What makes it another run."""
 
 

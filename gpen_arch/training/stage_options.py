@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from .options import DataOptions, ModelOptions, OptimiserOptions, RunOptions
 
-StageName = Literal["restorer", "prior"]
+StageName = Literal["restorer", "prior", "upscaler"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,22 @@ STAGE_OPTIONS: dict[str, StageOptions] = {
         defaults={
             "loss": {"pixel_weight": 0.0, "feature_weight": 0.0},
             "optimiser": {"decoder_lr": 2e-3, "discriminator_lr": 2e-3},
+        },
+    ),
+    "upscaler": StageOptions(
+        takes=frozenset(
+            {"upscaler", "run", "device", "model.start"}
+            | {f"data.{name}" for name in ("recipe", "batch_size", "workers", "cache", "val_count")}
+            | {f"loss.{name}" for name in ("pixel", "perceptual")}
+            | {f"loss.{name}_weight" for name in ("pixel", "frequency", "gradient", "perceptual")}
+            | {f"loss.perceptual_{name}" for name in ("crop", "shrink")}
+            | _but("optimiser", OptimiserOptions, "encoder_lr", "discriminator_lr")
+        ),
+        defaults={
+            "model": {"stddev_group": 1},  # no discriminator: batches of any size
+            "data": {"recipe": "realesrgan", "batch_size": 12},
+            "loss": {"adversarial_weight": 0.0, "feature_weight": 0.0, "path_weight": 0.0},
+            "optimiser": {"betas": (0.9, 0.99), "ema_decay": 0.999},
         },
     ),
 }

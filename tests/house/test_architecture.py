@@ -70,7 +70,7 @@ FAULTS = {
     ),
     "files lying about": (LOOSE, "gpen_arch/{}.py", ""),
     "a long file": (LONG, "nodes/tensors.py", "x = 1\n" * 300),
-    "a room that swallows the house": (LARGE, "gpen_arch/faces/more.py", "x = 1\n" * 2000),
+    "a room that swallows the house": (LARGE, "gpen_arch/faces/more.py", "x = 1\n" * 4000),
 }
 
 

@@ -61,7 +61,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     shown = capsys.readouterr().out
     for text in (
         "32 px",
-        "faces a step   8",
+        "pictures a step 8",
         "10 (16.0 epochs)",
         "time a step",
         "GiB",
