@@ -370,7 +370,7 @@ def test_the_preset_is_the_published_options() -> None:
     assert (config.optimiser.betas, config.run.steps) == ((0.9, 0.99), 1_000_000)
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
 def test_our_own_configurations_fit_one_another(number: int) -> None:
     config = load_config(BUILTIN / f"realesrnet-open-x2-{number}.toml")
     parameters = sum(p.numel() for p in RRDBNet(config.upscaler.network).parameters())
