@@ -8,9 +8,12 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Equal weights are asked for to the bit, and more threads may add in another order."""
+    """Equal weights are asked for to the bit, and more threads may add in another order.
+
+    Of the scope of the modules' own runs, which are made before anything of a test is.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
