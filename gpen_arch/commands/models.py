@@ -86,10 +86,8 @@ class Wanted:
 def announce(wanted: str | Choice | None) -> None:
     """Say what ``auto`` chose where something better is known, and what it passed over."""
     if isinstance(wanted, Choice):
-        for sentence in wanted.passed_over:
+        for sentence in wanted.news:
             notify(sentence)
-        if wanted.better is not None:
-            notify(wanted.sentence())
 
 
 def choose_models(args: Namespace, *, background: bool, detector: bool) -> Wanted:

@@ -48,6 +48,11 @@ class Choice:
         """The id of the file, or what is done without one."""
         return NO_NETWORK if self.entry is None else self.entry.id
 
+    @property
+    def news(self) -> tuple[str, ...]:
+        """What people are to know of it: what was passed over, and what would be better."""
+        return self.passed_over if self.better is None else (*self.passed_over, self.sentence())
+
     def sentence(self, fetch: str = "`gpen weights fetch {}`") -> str:
         """One line for people: what was taken, and how to get what is better.
 

@@ -175,9 +175,7 @@ class _Wanted:
         if name != AUTO:
             return NetworkFile(name, self._named(name))
         choice = choose(role, self.folders)
-        self.said.extend(choice.passed_over)
-        if choice.better is not None:
-            self.said.append(choice.sentence())
+        self.said.extend(choice.news)
         return NetworkFile.of(choice)
 
     def _named(self, name: str) -> Path:
