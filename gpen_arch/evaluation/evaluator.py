@@ -28,6 +28,7 @@ from .types import (
     Score,
     Trial,
     Trials,
+    advantage,
 )
 
 Numbered = tuple[int, Trial]
@@ -208,9 +209,8 @@ def _mean(
     intervals = {column: mean_interval(numbers, seed) for column, numbers in values.items()}
 
     def advantages(column: Column) -> list[float]:
-        sign = 1 if metric.better == "higher" else -1
         pairs = zip(values["restored"], values.get(column, ()), strict=False)  # or there are none
-        return [sign * (value - base) for value, base in pairs]
+        return [advantage(metric.better, value, base) for value, base in pairs]
 
     def interval(column: Column) -> Interval | None:
         return mean_interval(advantages(column), seed)

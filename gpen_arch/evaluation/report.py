@@ -87,7 +87,7 @@ def write_json(
     write_bytes_atomically(path, to_json(evaluation, settings, benchmark).encode("utf-8"))
 
 
-def _differences(face: FaceScores, scores: Mapping[str, Score]) -> dict[str, float | None]:
+def _differences(face: FaceScores, scores: Mapping[str, Score]) -> dict[str, float]:
     return {
         name: advantage(scores[name].better, face.restored[name], value)
         for name, value in face.other.items()

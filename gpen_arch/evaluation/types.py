@@ -104,18 +104,18 @@ class Score:
     @property
     def gain(self) -> float | None:
         """How much better than the degraded input; negative where it got worse."""
-        return advantage(self.better, self.restored, self.degraded)
+        return (
+            None if self.degraded is None else advantage(self.better, self.restored, self.degraded)
+        )
 
     @property
     def difference(self) -> float | None:
         """How much better than the other model; negative where it is worse."""
-        return advantage(self.better, self.restored, self.other)
+        return None if self.other is None else advantage(self.better, self.restored, self.other)
 
 
-def advantage(better: Better, value: float, baseline: float | None) -> float | None:
-    """By how much ``value`` is better than ``baseline``; None where there is none."""
-    if baseline is None:
-        return None
+def advantage(better: Better, value: float, baseline: float) -> float:
+    """By how much ``value`` is better than ``baseline``."""
     return value - baseline if better == "higher" else baseline - value
 
 
