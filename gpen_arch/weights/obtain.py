@@ -46,13 +46,8 @@ def obtain(
     path = locate_entry(entry, folders)
     if path is not None:
         return path
-    searched = search_folders(folders)
-    warn_of_unreachable(searched)  # the file may lie behind a closed door
-    if forbidden is None and offline_requested():
-        forbidden = "Downloads are off (GPEN_OFFLINE or HF_HUB_OFFLINE is set)."
-    if forbidden is not None or not entry.fetchable:
-        raise WeightsNotFoundError(missing_text(entry, searched, forbidden))
-    return fetch_into(entry, fetch_folder(folders))
+    warn_of_unreachable(search_folders(folders))  # the file may lie behind a closed door
+    return _fetched(entry, folders, forbidden, fetch_into)
 
 
 def find_or_fetch(
@@ -76,7 +71,21 @@ def find_or_fetch(
         entry = load_manifest().find(name)
         if entry is None:
             raise
-    return obtain(entry, folders, forbidden=forbidden, fetch_into=fetch_into)
+    return _fetched(entry, folders, forbidden, fetch_into)
+
+
+def _fetched(
+    entry: WeightEntry,
+    folders: Sequence[str | Path],
+    forbidden: str | None,
+    fetch_into: Fetch,
+) -> Path:
+    """Fetch what was found nowhere, or say why not."""
+    if forbidden is None and offline_requested():
+        forbidden = "Downloads are off (GPEN_OFFLINE or HF_HUB_OFFLINE is set)."
+    if forbidden is not None or not entry.fetchable:
+        raise WeightsNotFoundError(missing_text(entry, search_folders(folders), forbidden))
+    return fetch_into(entry, fetch_folder(folders))
 
 
 def announcement(entry: WeightEntry) -> str:
