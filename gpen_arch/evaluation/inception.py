@@ -13,7 +13,7 @@ from ..errors import WeightsMismatchError, WeightsNotFoundError, first_line
 from ..images.levels import to_levels
 from ..loading import read_state_dict
 from ..networks.libraries import importing
-from ..weights.locate import search_folders
+from ..weights.locate import first_file, search_folders
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 DIMENSION = 2048
@@ -29,9 +29,9 @@ def find_inception(folders: tuple[Path, ...] = ()) -> Path:
         WeightsNotFoundError: says where was searched and how to get it.
     """
     searched = (*search_folders(folders), Path(torch.hub.get_dir()) / "checkpoints")
-    for folder in searched:
-        if (folder / INCEPTION_FILE).is_file():
-            return folder / INCEPTION_FILE
+    path = first_file(searched, [INCEPTION_FILE])
+    if path is not None:
+        return path
     raise WeightsNotFoundError(
         f"expected {INCEPTION_FILE} in one of {', '.join(map(str, searched))}; found it nowhere. "
         "Put the file of torch-fidelity's releases there "

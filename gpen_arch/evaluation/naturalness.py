@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import CorruptWeightsError, WeightsMismatchError, WeightsNotFoundError
-from ..weights.locate import search_folders
+from ..weights.locate import first_file, search_folders
 from .types import FaceMetric
 
 PARAMETER_FILES = ("niqe_pris_params.npz", "niqe_modelparameters.mat")
@@ -73,10 +73,9 @@ def find_parameters(folders: tuple[Path, ...] = ()) -> Path:
         WeightsNotFoundError: says where was searched and how to get it.
     """
     searched = (*search_folders(folders), Path(torch.hub.get_dir()) / "pyiqa")
-    for folder in searched:
-        for name in PARAMETER_FILES:
-            if (folder / name).is_file():
-                return folder / name
+    path = first_file(searched, PARAMETER_FILES)
+    if path is not None:
+        return path
     raise WeightsNotFoundError(
         f"expected {' or '.join(PARAMETER_FILES)} in one of {', '.join(map(str, searched))}; found "
         "neither. Put BasicSR's file there (12 kB, basicsr/metrics/niqe_pris_params.npz of its "

@@ -132,6 +132,11 @@ def places(entry: WeightEntry, folders: Sequence[str | Path] = ()) -> Iterator[P
     yield from filter(_is_file, named if shipped is None else (*named, shipped))
 
 
+def first_file(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
+    """The first file of these names; the folder counts before the name. None if there is none."""
+    return next(filter(_is_file, (folder / name for folder in folders for name in names)), None)
+
+
 def shipped_path(entry: WeightEntry) -> Path | None:
     """Where the package's own copy of the entry's file should lie; ``None`` if it has none."""
     return None if entry.builtin is None else PACKAGE_FOLDER / entry.builtin
