@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from contextlib import nullcontext
 from pathlib import Path
 
 from ..device.choice import resolve_device
@@ -22,7 +21,6 @@ from ..evaluation.report import format_comparison, format_published, format_tabl
 from ..evaluation.sets import SET_METRIC_NAMES
 from ..evaluation.sheet import ranking_metric, write_contact_sheet
 from ..evaluation.types import Evaluation
-from ..training.speed import single_threaded_opencv
 from .evaluation_inputs import Inputs, add_inputs, open_inputs
 from .options import Subparsers, add_device, add_weights_dir, refuse_given
 from .places import try_files
@@ -81,8 +79,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     inputs = open_inputs(args, device)
     metrics = _metrics(args, inputs, device)
     reference = _reference(args, metrics)
-    alone = single_threaded_opencv() if args.workers else nullcontext()
-    with alone, progress_bar("evaluate", "face") as on_progress:
+    with progress_bar("evaluate", "face") as on_progress:
         result = evaluate(
             inputs.trials,
             metrics,

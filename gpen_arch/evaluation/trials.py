@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..device.workers import single_threaded_opencv, start_worker
 from ..errors import GpenError, InvalidOptionError
 from ..images import images_below, read_image
 from .types import Trial, Trials
@@ -197,10 +198,11 @@ def load_batches(
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=list,
-        worker_init_fn=_outlive_interrupts,
+        worker_init_fn=start_worker,
     )
-    for batch in loader:
-        yield batch if deferred is None else _restore(deferred, batch)
+    with single_threaded_opencv() if workers else nullcontext():
+        for batch in loader:
+            yield batch if deferred is None else _restore(deferred, batch)
 
 
 class _Guarded(Dataset["Trial | Sample | Unusable"]):
@@ -218,11 +220,6 @@ class _Guarded(Dataset["Trial | Sample | Unusable"]):
         except GpenError as error:
             names = getattr(self.items, "names", None)
             return Unusable(names[index] if names else f"{index}", str(error))
-
-
-def _outlive_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the main one stops its workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _restore(

@@ -63,6 +63,11 @@ def load_known_lpips(backbone: Literal["alex", "vgg"], known: Pretrained) -> nn.
     return load_lpips(backbone, path=known.paths.get(backbone), folders=known.folders)
 
 
+def load_judge(config: TrainingConfig, device: torch.device, known: Pretrained) -> nn.Module | None:
+    """LPIPS (alex) on ``device``, where a run chooses its best weights by it; otherwise None."""
+    return load_known_lpips("alex", known).to(device) if config.run.best == "lpips" else None
+
+
 class ExtraLosses:
     """These losses for a whole run: what any part of it needs is loaded once.
 

@@ -26,7 +26,7 @@ from ..training.stage import (
     TrainingRequest,
     Weighted,
 )
-from .extra_losses import load_known_lpips
+from .extra_losses import load_judge
 from .picture_losses import PictureLosses
 from .pictures import open_pairs
 from .starts import require_decoder, start_average, start_discriminator, start_generator
@@ -55,9 +55,7 @@ class Restorer:
 
     def watcher(self, val: Examples | None, accelerator: Accelerator) -> Validator:
         """PSNR on the validation pairs, and LPIPS where the best is chosen by it."""
-        device, lpips = accelerator.device, None
-        if self.config.run.best == "lpips":
-            lpips = load_known_lpips("alex", self.pretrained).to(device)
+        lpips = load_judge(self.config, accelerator.device, self.pretrained)
         share = accelerator.process_index, accelerator.num_processes
         return Validator(cast(FaceDataset, val), self.config.data.val_count, lpips, share)
 

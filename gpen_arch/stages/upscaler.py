@@ -25,7 +25,7 @@ from ..networks.rrdbnet import ResidualDenseBlock, RRDBNet
 from ..progress import ProgressCallback
 from ..training.accelerator import Accelerator
 from ..training.config import TrainingConfig
-from ..training.speed import memory_format
+from ..training.speed import move
 from ..training.stage import (
     Batch,
     Collated,
@@ -35,7 +35,7 @@ from ..training.stage import (
     TrainingRequest,
     Weighted,
 )
-from .extra_losses import load_known_lpips
+from .extra_losses import load_judge
 from .interpolation import begin_as_interpolation
 from .picture_losses import PictureLosses
 from .pictures import INDEX_FILES, VALIDATION_SEED, look_together, require_apart
@@ -99,9 +99,7 @@ class Upscaler:
 
     def watcher(self, val: Examples | None, accelerator: Accelerator) -> UpscalingValidator:
         """Judges beside what plain resizing does."""
-        lpips = None
-        if self.config.run.best == "lpips":
-            lpips = load_known_lpips("alex", self.pretrained).to(accelerator.device)
+        lpips = load_judge(self.config, accelerator.device, self.pretrained)
         share = accelerator.process_index, accelerator.num_processes
         return UpscalingValidator(cast(CropDataset, val), self.config.data.val_count, lpips, share)
 
@@ -131,11 +129,8 @@ class Upscaler:
 
     def batch(self, examples: Collated, device: torch.device) -> Batch:
         """Pairs in 0..1."""
-        order = memory_format(self.config.device.channels_last)
-        truth, given = (
-            examples[key].to(device, non_blocking=True).contiguous(memory_format=order)
-            for key in ("hq", "lq")
-        )
+        last = self.config.device.channels_last
+        truth, given = (move(examples[key], device, last) for key in ("hq", "lq"))
         return Batch(truth, given, tuple(examples["name"]))
 
     def fake(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from ..data.sampler import Examples, PlacedExamples, Share, StepSampler
+from ..device.workers import single_threaded_opencv, start_worker
 from .accelerator import Accelerator
-from .speed import limit_spawned_worker, single_threaded_opencv
 from .stage import Batch, Stage
 
 
@@ -68,11 +67,5 @@ class Feed:
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             pin_memory=self.accelerator.device.type == "cuda",
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
         )
-
-
-def _start_worker(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; a worker must outlive the last step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    limit_spawned_worker()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import cast
 
-import cv2
 import torch
 from torch import Tensor, nn
 
@@ -61,28 +57,12 @@ def require_compiler(device: torch.device) -> None:
         )
 
 
-@contextmanager
-def single_threaded_opencv() -> Generator[None, None, None]:
-    """Have OpenCV work in its callers' threads alone: data workers share the cores already.
-
-    To be entered before the workers are forked. A fork takes OpenCV's idea of its threads along,
-    but not the threads: a worker that then tells it to stop them waits for ever.
-    """
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
-
-
-def limit_spawned_worker() -> None:
-    """The same for a worker that was not forked, and so knows nothing of its parent's setting."""
-    if multiprocessing.get_start_method() != "fork":
-        cv2.setNumThreads(1)
+def move(pictures: Tensor, device: torch.device, channels_last: bool) -> Tensor:
+    """Pictures on ``device``, in the order that networks are arranged for."""
+    moved = pictures.to(device, non_blocking=True)
+    return moved.contiguous(memory_format=memory_format(channels_last))
 
 
 def to_device(pictures: Tensor, device: torch.device, channels_last: bool) -> Tensor:
     """Pictures of 0..1 on ``device``, as -1..1."""
-    moved = pictures.to(device, non_blocking=True) * 2 - 1
-    return moved.contiguous(memory_format=memory_format(channels_last))
+    return move(pictures, device, channels_last) * 2 - 1

@@ -33,7 +33,6 @@ from gpen_arch.evaluation.trials import (
 from gpen_arch.evaluation.types import Evaluation, FaceMetric, Interval, Score, Trial
 from gpen_arch.loading import load_gpen
 from gpen_arch.portrait.restoration import FaceRestorer
-from gpen_arch.training.speed import single_threaded_opencv
 
 from .made import Corner, face, trials, worse, write_folder, write_gpen
 
@@ -216,8 +215,7 @@ def test_batches_and_workers_change_no_figure(
 ) -> None:
     metrics = Metrics((psnr_metric(),), SetMetrics(("fid",), Corner()))
     single = evaluate(restored, metrics)
-    with single_threaded_opencv():
-        together = evaluate(restored, metrics, batch_size=batch_size, workers=workers)
+    together = evaluate(restored, metrics, batch_size=batch_size, workers=workers)
     assert_equal(together, single)
 
 
