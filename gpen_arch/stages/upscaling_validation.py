@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from ..data.crops import CropDataset
 from ..evaluation.upscaling import BASELINES, resized
-from ..images import round_to_levels, to_levels
 from ..training.options import Criterion
-from .validation import score_sums
+from .validation import PairValidator
 
 
 @dataclass(frozen=True)
@@ -46,16 +45,8 @@ class UpscalingResult:
         return values
 
 
-class UpscalingValidator:
-    """Enlarges the first ``count`` validation crops (0: all), and keeps what resizing scores.
-
-    Args:
-        crops: the validation set; its crops are those of pass 0.
-        count: how many of it.
-        lpips: the network that measures LPIPS (see :func:`load_lpips`); None leaves it out.
-        share: this process's number and how many there are; each enlarges its part.
-        batch_size: crops at once.
-    """
+class UpscalingValidator(PairValidator):
+    """Enlarges validation crops, those of pass 0, and keeps what resizing scores."""
 
     def __init__(
         self,
@@ -65,34 +56,13 @@ class UpscalingValidator:
         share: tuple[int, int] = (0, 1),
         batch_size: int = 8,
     ) -> None:
-        self.crops, self.lpips, self.batch_size = crops, lpips, batch_size
-        rank, world = share
-        self.places = range(rank, min(count, len(crops)) if count else len(crops), world)
-        self._pairs: tuple[Tensor, Tensor] | None = None
+        scale = crops.cropping.scale
+        super().__init__(crops, crops.size, count, lpips, share, batch_size, scale)
         self._baselines: list[Tensor] = []
 
-    def pairs(self) -> tuple[Tensor, Tensor]:
-        """All (degraded, truth) of this process, 8-bit, (N, 3, side, side), kept on the CPU."""
-        if self._pairs is None:
-            side, scale = self.crops.size, self.crops.cropping.scale
-            truth = torch.empty(len(self.places), 3, side, side, dtype=torch.uint8)
-            degraded = truth[:, :, ::scale, ::scale].clone()
-            for row, place in enumerate(self.places):
-                item = self.crops.item(place, 0)
-                degraded[row], truth[row] = to_levels(item["lq"]), to_levels(item["hq"])
-            self._pairs = degraded, truth
-        return self._pairs
-
-    @torch.no_grad()
-    def enlarge(self, network: nn.Module, device: torch.device, count: int) -> Tensor:
-        """The first ``count`` crops enlarged: (count, 3, S, S) in 0..1 on the CPU."""
-        degraded, truth = (pictures[:count] for pictures in self.pairs())
-        enlarged = torch.empty(truth.shape)
-        for start in range(0, len(degraded), self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            result = network(degraded[batch].to(device) / 255)
-            enlarged[batch] = round_to_levels(result.float()).cpu()
-        return enlarged
+    def through(self, network: nn.Module, levels: Tensor) -> Tensor:
+        """Crops of a network that takes and gives 0..1."""
+        return network(levels / 255).float()
 
     def __call__(
         self,
@@ -108,8 +78,9 @@ class UpscalingValidator:
             add_up: adds a tensor up over all processes.
         """
         if not self._baselines:
-            self._baselines = [self._sums(self._resized(how), device) for how in BASELINES.values()]
-        enlarged = self._sums(self.enlarge(network, device, len(self.places)), device)
+            plain = (self._resized(how, len(self.places)) for how in BASELINES.values())
+            self._baselines = [self.sums(pictures, device) for pictures in plain]
+        enlarged = self.sums(self.answers(network, device, len(self.places)), device)
         number = torch.tensor([len(self.places)], dtype=torch.float64)
         sums = add_up(torch.cat([enlarged, *self._baselines, number]).float().to(device))
         means = rearrange((sums[:-1] / sums[-1]).cpu(), "(who figure) -> figure who", figure=2)
@@ -117,21 +88,17 @@ class UpscalingValidator:
         psnr, lpips = (dict(zip(names, row, strict=True)) for row in means.tolist())
         return UpscalingResult(psnr, lpips if self.lpips is not None else {})
 
-    def _sums(self, pictures: Tensor, device: torch.device) -> Tensor:
-        return score_sums(pictures, self.pairs()[1], self.lpips, device, self.batch_size)
-
-    def _resized(self, how: Image.Resampling) -> Tensor:
-        """The crops as Pillow enlarges them: (N, 3, S, S) in 0..1."""
-        scale = self.crops.cropping.scale
-        degraded, truth = self.pairs()
+    def _resized(self, how: Image.Resampling, count: int) -> Tensor:
+        """The first ``count`` crops as Pillow enlarges them: (count, 3, S, S) in 0..1."""
+        degraded, truth = (pictures[:count] for pictures in self.pairs())
         enlarged = torch.empty_like(truth)
         for row, small in enumerate(degraded):
-            enlarged[row] = resized(small, scale, how)
+            enlarged[row] = resized(small, self.scale, how)
         return enlarged / 255
 
     def grid(self, network: nn.Module, device: torch.device, count: int) -> Tensor:
         """Rows of Lanczos | enlarged | truth: (3, count * S, 3 * S) in 0..1."""
-        lanczos = self._resized(BASELINES["lanczos"])[:count]
+        lanczos = self._resized(BASELINES["lanczos"], count)
         truth = self.pairs()[1][:count] / 255
-        enlarged = self.enlarge(network, device, count)
+        enlarged = self.answers(network, device, count)
         return rearrange([lanczos, enlarged, truth], "kind n c h w -> c (n h) (kind w)")
