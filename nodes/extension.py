@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import host
 from .detect import DetectFaces
+from .finish import FaceMask, MatchColour
 from .loaders import LoadFaceDetector, LoadGPENModel
 from .paste import PasteBack
 from .portrait import PortraitEnhance
@@ -27,6 +28,8 @@ class GPENExtension(ComfyExtension):
             DetectFaces,
             SelectFaces,
             RestoreFaces,
+            FaceMask,
+            MatchColour,
             BackgroundUpscale,
             PasteBack,
             PortraitEnhance,

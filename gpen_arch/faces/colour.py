@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InvalidOptionError
+from ..progress import ProgressCallback, ignore_progress
 from .blurring import gaussian_blur
 from .masks import box_mask
 from .types import RestoredFaces
@@ -32,7 +33,12 @@ _WHITE = (0.95047, 1.0, 1.08883)  # D65
 _KNEE = 6 / 29
 
 
-def match_colour(restored: RestoredFaces, kind: ColourMatch) -> RestoredFaces:
+def match_colour(
+    restored: RestoredFaces,
+    kind: ColourMatch,
+    *,
+    on_progress: ProgressCallback = ignore_progress,
+) -> RestoredFaces:
     """Give restored crops the colours of the aligned ones, as they are inside the faces' masks.
 
     Only what is put back is looked at: neither the crops' borders nor what lies beyond the
@@ -58,8 +64,10 @@ def match_colour(restored: RestoredFaces, kind: ColourMatch) -> RestoredFaces:
     match = _match_lab if kind == "lab" else _match_low_band
     matched = torch.empty_like(restored.restored)
     for row in range(len(restored)):  # one by one: Lab takes several copies
+        on_progress(row, len(restored))
         face = restored.rows([row])
         matched[row] = match(face.restored.float(), face.aligned.float(), face_weights(face))[0]
+    on_progress(len(restored), len(restored))
     return replace(restored, restored=matched)
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..checks import require_number, require_whole
+from ..progress import ProgressCallback, ignore_progress
 from .affine import invert_affine
 from .colour import face_weights
 from .geometry import warp_crops
@@ -23,7 +24,13 @@ _COUNTS = 0.5  # of a mask: pixels under it are not measured
 _FLAT = 1e-6
 
 
-def match_grain(restored: RestoredFaces, amount: float = 1.0, *, seed: int = 0) -> RestoredFaces:
+def match_grain(
+    restored: RestoredFaces,
+    amount: float = 1.0,
+    *,
+    seed: int = 0,
+    on_progress: ProgressCallback = ignore_progress,
+) -> RestoredFaces:
     """Add to restored crops the grain that the original has and they lack.
 
     The grain is white noise on the picture's own pixels, brought to the crop as the picture was:
@@ -47,7 +54,9 @@ def match_grain(restored: RestoredFaces, amount: float = 1.0, *, seed: int = 0) 
     generator = torch.Generator().manual_seed(seed)
     grained = torch.empty_like(restored.restored)
     for row in range(len(restored)):
+        on_progress(row, len(restored))
         grained[row] = _with_grain(restored.rows([row]), amount, generator)[0]
+    on_progress(len(restored), len(restored))
     return replace(restored, restored=grained)
 
 

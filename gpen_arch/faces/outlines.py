@@ -11,11 +11,13 @@ from torch import Tensor
 
 from ..checks import require_number
 from ..errors import InvalidFacesError, InvalidOptionError
+from ..progress import ProgressCallback, ignore_progress
 from .blurring import gaussian_blur
 from .geometry import apply_affine, warp_crops
 from .masks import PUBLISHED_FEATHER, PUBLISHED_SIGMA, resize_masks
 from .parsing import PARTS, FaceParser
 from .types import RestoredFaces
+from .visible import visible_part
 
 Outline = Literal["box", "oval", "parsing"]
 OUTLINES: tuple[Outline, ...] = ("box", "oval", "parsing")
@@ -81,6 +83,7 @@ def mask_faces(
     *,
     parser: FaceParser | None = None,
     within: Tensor | None = None,
+    on_progress: ProgressCallback = ignore_progress,
 ) -> RestoredFaces:
     """Give restored faces masks of their own, by which they are pasted.
 
@@ -98,11 +101,16 @@ def mask_faces(
     """
     if options.published and within is None:
         return replace(restored, masks=None)
-    size = restored.restored.shape[-1]
-    shapes = _shapes(restored, options, parser)
+    count, crops = len(restored), restored.restored
     if within is not None:
-        shapes = shapes * _fitting(within, len(restored), size).to(shapes)
-    return replace(restored, masks=shape_masks(shapes, options.feather, options.grow))
+        _check_within(within, count)
+    masks = crops.new_empty((count, *crops.shape[-2:]), dtype=torch.float32)
+    for row in range(count):  # one by one: a mask has several copies on its way
+        on_progress(row, count)
+        allowed = None if within is None else within[row if len(within) > 1 else 0][None]
+        masks[row] = _mask(restored.rows([row]), options, parser, allowed)[0]
+    on_progress(count, count)
+    return replace(restored, masks=masks)
 
 
 def shape_masks(shapes: Tensor, feather: float | None = None, grow: float = 0.0) -> Tensor:
@@ -154,6 +162,20 @@ def oval_shapes(landmarks: Tensor, size: int) -> Tensor:
     return (along.square() + across.square() <= 1).float()
 
 
+def _mask(
+    restored: RestoredFaces,
+    options: MaskOptions,
+    parser: FaceParser | None,
+    within: Tensor | None,
+) -> Tensor:
+    shapes = _shapes(restored, options, parser)
+    if within is not None:
+        shapes = shapes * resize_masks(within.to(shapes), shapes.shape[-1]).clamp(0, 1)
+    # A crop's pixels beside the black beyond its picture's edge are mixed with it when pasted.
+    safe = _grown(visible_part(restored), -1)
+    return shape_masks(shapes, options.feather, options.grow) * safe
+
+
 def _shapes(restored: RestoredFaces, options: MaskOptions, parser: FaceParser | None) -> Tensor:
     crops, size = restored.restored, restored.restored.shape[-1]
     if options.kind == "box":
@@ -176,19 +198,18 @@ def _chosen(labels: Tensor, parts: tuple[str, ...] | None) -> Tensor:
     return torch.isin(labels, torch.tensor(classes, device=labels.device)).float()
 
 
-def _fitting(within: Tensor, count: int, size: int) -> Tensor:
+def _check_within(within: Tensor, count: int) -> None:
     square = within.ndim == 3 and within.shape[-1] == within.shape[-2]
     if not square or len(within) not in (1, count):
         raise InvalidFacesError(
             f"expected a square mask for each of {count} crops, or one for all, found "
             f"{tuple(within.shape)}; give masks of these crops"
         )
-    return resize_masks(within.float(), size).clamp(0, 1)
 
 
 def _grown(shapes: Tensor, pixels: int) -> Tensor:
     """Shapes (N, S, S) made larger on all sides, or smaller where ``pixels`` are negative."""
-    if not pixels or not len(shapes):
+    if not pixels:
         return shapes
     reach = abs(pixels)
     sign = 1 if pixels > 0 else -1
