@@ -45,6 +45,11 @@ def add_finish_arguments(parser: ArgumentParser) -> None:
         help="give faces the picture's colours: as a whole (lab) or spot by spot (wavelet) (off)",
     )
     group.add_argument(
+        "--auto-strength",
+        action="store_true",
+        help="restore each face the less, the more detail it has of its own; times --strength",
+    )
+    group.add_argument(
         "--grain", type=float, metavar="0..1", help="how much of the picture's grain is added (0)"
     )
 

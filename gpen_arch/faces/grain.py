@@ -60,6 +60,25 @@ def match_grain(
     return replace(restored, restored=grained)
 
 
+def noise_like(face: RestoredFaces, crop: Tensor, *, seed: int = 0) -> Tensor:
+    """Noise as strong as that of a crop (1, 3, S, S) of one face, and as coarse."""
+    noise = _picture_noise(face, torch.Generator().manual_seed(seed)).to(crop.device)
+    side = _picture_side(face)
+    counts = _at_side(face_weights(face)[:, None], side)
+    theirs, unit = (_grain_of(_at_side(each.float(), side), counts) for each in (crop, noise))
+    return _mixed(noise, *(theirs / unit.clamp_min(_FLAT)).tolist())
+
+
+def own_side(face: RestoredFaces) -> float:
+    """How many of the picture's pixels the side of one face's crop is long."""
+    return face.restored.shape[-1] / math.hypot(*face.transforms[0, :, 0].tolist())
+
+
+def _mixed(noise: Tensor, light: float, colour: float) -> Tensor:
+    gray = noise.mean(1, keepdim=True)
+    return light * gray + colour * (noise - gray)
+
+
 def _with_grain(face: RestoredFaces, amount: float, generator: torch.Generator) -> Tensor:
     crops, aligned = face.restored.float(), face.aligned.float()
     noise = _picture_noise(face, generator).to(crops)
@@ -69,9 +88,8 @@ def _with_grain(face: RestoredFaces, amount: float, generator: torch.Generator) 
         _grain_of(_at_side(each, side), _at_side(counts, side)) for each in (crops, aligned, noise)
     )
     missing = (theirs.square() - ours.square()).clamp_min(0).sqrt()
-    light, colour = (amount * missing / unit.clamp_min(_FLAT)).tolist()
-    gray = noise.mean(1, keepdim=True)
-    return (crops + light * gray + colour * (noise - gray)).clamp(0, 1)
+    added = _mixed(noise, *(amount * missing / unit.clamp_min(_FLAT)).tolist())
+    return (crops + added).clamp(0, 1)
 
 
 def _grain_of(planes: Tensor, counts: Tensor) -> Tensor:
@@ -102,10 +120,8 @@ def _picture_noise(face: RestoredFaces, generator: torch.Generator) -> Tensor:
 
 
 def _picture_side(face: RestoredFaces) -> int:
-    """How many of the picture's pixels a crop's side is long; at most as many as it has itself."""
-    size = face.restored.shape[-1]
-    zoom = math.hypot(*face.transforms[0, :, 0].tolist())
-    return min(size, max(_LEAST_SIDE, round(size / zoom)))
+    """:func:`own_side`, at most as many as the crop has itself."""
+    return min(face.restored.shape[-1], max(_LEAST_SIDE, round(own_side(face))))
 
 
 def _at_side(planes: Tensor, side: int) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..checks import require_number, require_whole
 from ..errors import InvalidFacesError
+from ..progress import ProgressCallback, ignore_progress
 from .types import Face, FaceSet, Landmarks, Point
 
 _THUMBNAIL = 32  # pixels, of the copies by which cuts are seen
@@ -72,7 +73,13 @@ class FaceTracker:
         self._next_id = 0
         self._last: Tensor | None = None
 
-    def __call__(self, faces: FaceSet, images: Tensor | None = None) -> FaceSet:
+    def __call__(
+        self,
+        faces: FaceSet,
+        images: Tensor | None = None,
+        *,
+        on_progress: ProgressCallback = ignore_progress,
+    ) -> FaceSet:
         """The faces of the next frames, each with its track, and smoothed.
 
         Args:
@@ -89,12 +96,17 @@ class FaceTracker:
                 "the frames on which they were found"
             )
         found: dict[int, Face] = {}
+        by_frame: dict[int, list[int]] = {}
+        for row, face in enumerate(faces):
+            by_frame.setdefault(face.frame, []).append(row)
         for frame in range(faces.frames):
+            on_progress(frame, faces.frames)
             if images is not None and self._is_cut(images[frame]):
                 self._alive.clear()
-            rows = [row for row, face in enumerate(faces) if face.frame == frame]
+            rows = by_frame.get(frame, [])
             smoothed = self._frame([faces.faces[row] for row in rows])
             found.update(zip(rows, smoothed, strict=True))
+        on_progress(faces.frames, faces.frames)
         return faces.with_faces(found[row] for row in range(len(faces)))
 
     def _is_cut(self, image: Tensor) -> bool:

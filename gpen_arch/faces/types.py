@@ -89,6 +89,16 @@ class FaceSet:
         """The faces of one picture, in their order here."""
         return tuple(face for face in self.faces if face.frame == frame)
 
+    def numbered(self, frame: int) -> tuple[tuple[int, Face], ...]:
+        """The faces of one picture with the numbers by which they are chosen.
+
+        That is a face's track where faces have been followed, else its place among them.
+        """
+        return tuple(
+            (place if face.track is None else face.track, face)
+            for place, face in enumerate(self.of_frame(frame))
+        )
+
     def with_faces(self, faces: Iterable[Face]) -> FaceSet:
         """The same pictures with other faces."""
         return replace(self, faces=tuple(faces))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..checks import require_number
 from ..errors import InvalidOptionError
+from ..faces.benefit import automatic_strengths
 from ..faces.colour import COLOUR_MATCHES, ColourMatch, match_colour
 from ..faces.grain import match_grain
 from ..faces.outlines import MaskOptions, Outline, mask_faces
@@ -25,6 +26,8 @@ class FinishOptions:
         parts: with ``parsing``, the parts of the face to put back; None for all.
         match_colour: ``off``, ``lab`` or ``wavelet`` (see
             :func:`~gpen_arch.faces.colour.match_colour`).
+        auto_strength: restore each face the less, the more detail it has of its own (see
+            :func:`~gpen_arch.faces.benefit.automatic_strengths`).
         grain: 0..1, how much of the grain that a restored face lacks is added.
 
     Raises:
@@ -36,6 +39,7 @@ class FinishOptions:
     grow: float = 0.0
     parts: tuple[str, ...] | None = None
     match_colour: ColourMatch = "off"
+    auto_strength: bool = False
     grain: float = 0.0
 
     def __post_init__(self) -> None:
@@ -59,10 +63,12 @@ class FinishOptions:
 def finish_faces(
     restored: RestoredFaces, options: FinishOptions, *, parser: FaceParser | None = None
 ) -> RestoredFaces:
-    """Mask restored faces, match their colours, then their grain.
+    """Mask restored faces, decide how much of each is taken, match their colours and grain.
 
     Raises:
         InvalidOptionError: a mask by ``parsing`` without a parser.
     """
     masked = mask_faces(restored, options.mask_options, parser=parser)
+    if options.auto_strength:
+        masked = automatic_strengths(masked)  # before grain, which would count as detail
     return match_grain(match_colour(masked, options.match_colour), options.grain)
