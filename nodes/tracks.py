@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -89,6 +87,14 @@ class TrackFaces(io.ComfyNode):
                     display_name="count",
                     tooltip="How many different faces there are in all frames.",
                 ),
+                io.Image.Output(
+                    "preview",
+                    display_name="preview",
+                    tooltip=(
+                        "The picture with boxes, landmarks and numbers drawn in; of a long batch "
+                        f"the first {PREVIEWED_FRAMES} frames."
+                    ),
+                ),
             ],
         )
 
@@ -113,7 +119,12 @@ class TrackFaces(io.ComfyNode):
             on_progress=host.progress_bar(),
         )
         count = len({face.track for face in tracked})
-        return io.NodeOutput(tracked, count, ui=_shown(picture, tracked, count, show_preview))
+        caption = f"{count} different face(s) in {tracked.frames} frame(s)"
+        if picture is None:
+            return io.NodeOutput(tracked, count, host.nothing(), ui=previews.say(caption))
+        drawn = host.finish(draw_faces(picture.pixels[:PREVIEWED_FRAMES], tracked))
+        shown = previews.show("Track Faces", drawn, show_preview, caption)
+        return io.NodeOutput(tracked, count, drawn, ui=shown)
 
 
 def check_frames(picture: tensors.Picture, faces: FaceSet) -> None:
@@ -130,13 +141,3 @@ def check_frames(picture: tensors.Picture, faces: FaceSet) -> None:
         f"which the faces were found, found {len(picture)} of {width}x{height}; connect what "
         "Detect Faces has"
     )
-
-
-def _shown(
-    picture: tensors.Picture | None, faces: FaceSet, count: int, wanted: bool
-) -> dict[str, Any]:
-    caption = f"{count} different face(s) in {faces.frames} frame(s)"
-    if picture is None:
-        return previews.say(caption) if wanted else {"text": (caption,)}
-    drawn = host.finish(draw_faces(picture.pixels[:PREVIEWED_FRAMES], faces))
-    return previews.show("Track Faces", drawn, wanted, caption)
