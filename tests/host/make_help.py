@@ -99,7 +99,7 @@ class Studio:
     def __init__(self, server: Server, infos: dict[str, Any]) -> None:
         self.server, self.infos = server, infos
 
-    def node(self, kind: str, **given: Any) -> dict[str, Any]:
+    def node(self, kind: str, /, **given: Any) -> dict[str, Any]:
         """A node with its schema's defaults where nothing is given."""
         inputs = {
             key: each["default"]

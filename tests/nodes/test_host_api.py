@@ -40,7 +40,7 @@ NODES = {
 IMAGE, MODEL_NODE, DETECTOR_NODE, DETECT, RESTORE, UPSCALE, PASTE, SAVE = "12345678"
 
 
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
+def node(kind: str, /, **inputs: Any) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs}
 
 
