@@ -43,7 +43,7 @@ def ignore_stage(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class PortraitOptions(FinishOptions):
-    """How a picture is enhanced; and, by name only, how faces are fitted into it.
+    """How a picture is enhanced.
 
     Args:
         scale: size of the result over that of the picture, 1 to 8, a whole number; 1 leaves the
@@ -57,6 +57,8 @@ class PortraitOptions(FinishOptions):
         published_order: detect and crop on the bilinearly enlarged picture, and round the
             background to 8 bits, exactly as the published pipeline does. Otherwise detection and
             crops use the picture itself: one interpolation instead of two.
+        mask, feather, grow, parts, match_colour, auto_strength, grain: those of
+            :class:`~gpen_arch.portrait.finishing.FinishOptions`, by name only.
 
     Raises:
         InvalidOptionError: a value out of its range, or none of its kind.

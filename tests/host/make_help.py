@@ -35,7 +35,7 @@ from .server import Graph, Server
 PICTURES = DOCS / "pictures"
 WIDTH = 900  # pixels, of a picture on a help page
 SAMPLES = ("walker_1917", "astronaut", "van_duzer_1905", "revels_1870", "solvay_1927")
-HEAD = (140, 20, 320, 230)  # of the astronaut
+HEAD = (140.0, 20.0, 320.0, 230.0)  # of the astronaut
 ONE, FIVE, CHOSEN = "portrait_all_in_one", "portrait_five_blocks", "choose_faces_in_a_group"
 GRAPHS = {
     "one_block": (ONE, "SamplePortrait", "PortraitEnhance", "SaveImage"),
@@ -207,7 +207,7 @@ class Studio:
         """Two frames of a clip that pans over a group."""
         graph: Graph = {"picture": self.node("GPEN_SamplePortrait", picture="solvay_1927.jpg")}
         for number in range(2):
-            part = {"width": 560, "height": 420, "x": 300 + 60 * number, "y": 120}
+            part = {"width": 560, "height": 420, "x": 300 + 10 * number, "y": 120}
             inputs = {"image": ["picture", 0], **part}
             graph[f"frame{number}"] = {"class_type": "ImageCrop", "inputs": inputs}
         frames = {"image1": ["frame0", 0], "image2": ["frame1", 0]}
