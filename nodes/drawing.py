@@ -28,7 +28,7 @@ _LINE = 40  # characters that this width takes
 
 def draw_faces(pixels: Tensor, faces: FaceSet) -> Tensor:
     """Pictures (B, 3, H, W) with every face's box, five landmarks, number and score drawn in."""
-    drawn = [_draw_frame(frame, faces.of_frame(index)) for index, frame in enumerate(pixels)]
+    drawn = [_draw_frame(frame, faces.numbered(index)) for index, frame in enumerate(pixels)]
     return torch.stack(drawn)
 
 
@@ -42,11 +42,11 @@ def filled_boxes(faces: FaceSet) -> Tensor:
     return mask
 
 
-def _draw_frame(frame: Tensor, faces: tuple[Face, ...]) -> Tensor:
+def _draw_frame(frame: Tensor, faces: tuple[tuple[int, Face], ...]) -> Tensor:
     levels = rearrange(to_levels(frame), "c h w -> h w c")
     canvas = np.ascontiguousarray(levels.cpu().numpy())
     width = max(1, round(max(canvas.shape[:2]) / 400))
-    for number, face in enumerate(faces):
+    for number, face in faces:
         colour = _COLOURS[number % len(_COLOURS)]
         x1, y1, x2, y2 = (round(value) for value in face.bbox)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, width, cv2.LINE_AA)

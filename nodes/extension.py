@@ -6,12 +6,15 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import host
 from .detect import DetectFaces
+from .finish import FaceMask, MatchColour
+from .gates import GateFaces
 from .loaders import LoadFaceDetector, LoadGPENModel
 from .paste import PasteBack
 from .portrait import PortraitEnhance
 from .restore import RestoreFaces
 from .sample import SamplePortrait
 from .select import SelectFaces
+from .tracks import TrackFaces
 from .upscale import BackgroundUpscale
 
 
@@ -25,8 +28,12 @@ class GPENExtension(ComfyExtension):
             LoadGPENModel,
             LoadFaceDetector,
             DetectFaces,
+            TrackFaces,
             SelectFaces,
             RestoreFaces,
+            GateFaces,
+            FaceMask,
+            MatchColour,
             BackgroundUpscale,
             PasteBack,
             PortraitEnhance,

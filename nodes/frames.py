@@ -85,14 +85,8 @@ def faces_of(faces: FaceSet, frames: slice) -> FaceSet:
 def restored_of(restored: RestoredFaces, frames: slice, device: torch.device) -> RestoredFaces:
     """The crops of some frames, numbered from the first of these, on ``device``."""
     rows = [i for i, f in enumerate(restored.faces) if frames.start <= f.frame < frames.stop]
-    return replace(
-        restored,
-        faces=faces_of(restored.faces, frames),
-        transforms=restored.transforms[rows].to(device),
-        aligned=restored.aligned[rows].to(device),
-        restored=restored.restored[rows].to(device),
-        left=(),
-    )
+    part = restored.rows(rows).mapped(lambda tensor: tensor.to(device))
+    return replace(part, faces=faces_of(restored.faces, frames), left=())
 
 
 def join_restored(parts: Sequence[Part[RestoredFaces]], device: torch.device) -> RestoredFaces:
@@ -110,6 +104,8 @@ def join_restored(parts: Sequence[Part[RestoredFaces]], device: torch.device) ->
         aligned=_joined([piece.aligned for piece in pieces], device),
         restored=_joined([piece.restored for piece in pieces], device),
         left=tuple(left),
+        masks=_joined_if_any([piece.masks for piece in pieces], device),
+        strengths=_joined_if_any([piece.strengths for piece in pieces], device),
     )
 
 
@@ -153,6 +149,12 @@ def _joined(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
     """All rows on ``device``; a long batch of one piece is not copied."""
     there = [tensor.to(device) for tensor in tensors]
     return there[0] if len(there) == 1 else torch.cat(there)
+
+
+def _joined_if_any(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor | None:
+    """:func:`_joined` for what either all pieces have or none."""
+    there = [tensor for tensor in tensors if tensor is not None]
+    return _joined(there, device) if there else None
 
 
 def _frames(parts: Sequence[Part[Result]]) -> int:

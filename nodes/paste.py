@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.device.transfer import Collector, upload
-from ..gpen_arch.errors import InvalidFacesError
+from ..gpen_arch.errors import InvalidFacesError, InvalidOptionError
 from ..gpen_arch.faces import FaceSet, box_mask, paste_faces
 from ..gpen_arch.faces.types import RestoredFaces
 from ..gpen_arch.progress import ProgressCallback
@@ -122,6 +122,7 @@ class PasteBack(io.ComfyNode):
         else:
             restored = expect(restored_faces, RestoredFaces, "restored_faces", "Restore Faces")
             check_same_picture(picture, restored.faces)
+            check_one_edge(restored, feather)
             pixels, covered = paste(picture, restored, feather, opacity, limit)
             said = "" if len(restored) else _nothing_restored(restored)
         image = host.finish(pixels, picture.alpha)
@@ -147,6 +148,19 @@ def check_same_picture(picture: tensors.Picture, faces: FaceSet) -> None:
         f"another size, found {len(picture)} of {width}x{height}; connect the picture that the "
         "faces were restored on, or an upscaled version of it"
     )
+
+
+def check_one_edge(restored: RestoredFaces, feather: float) -> None:
+    """Refuse a feather for faces whose masks have an edge of their own.
+
+    Raises:
+        InvalidOptionError: both are there.
+    """
+    if restored.masks is not None and feather != PUBLISHED:
+        raise InvalidOptionError(
+            f"feather: expected {PUBLISHED} for faces with a mask of their own, found {feather:g}; "
+            "set the softness on Face Mask"
+        )
 
 
 def paste(

@@ -61,7 +61,7 @@ def load_enhancer(args: Namespace, options: PortraitOptions, wanted: Wanted) -> 
 
     if detector is None:
         return enhance_crop
-    pipeline = PortraitPipeline(restorer, detector, models.upscaler, options)
+    pipeline = PortraitPipeline(restorer, detector, models.upscaler, options, parser=models.parser)
 
     def enhance(picture: LoadedImage, on_progress: StageCallback) -> Enhanced:
         image = upload(picture.pixels[None], models.device)

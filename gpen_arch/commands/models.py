@@ -9,6 +9,7 @@ import torch
 
 from ..device.choice import resolve_device, resolve_dtype
 from ..faces import DETECTORS, FaceDetector, load_detector
+from ..faces.parsing import PARSER_ID
 from ..portrait.automatic import NO_NETWORK, Choice, choose
 from ..portrait.models import Models, NetworkFile, load_models
 from ..weights.roles import AUTO
@@ -59,6 +60,7 @@ class Wanted:
     model: str | Choice
     detector: str | Choice | None = None
     upscaler: str | Choice | None = None
+    parser: str | None = None
 
     def settings(self, background: str | None) -> dict[str, str]:
         """What the results depend on, in the journal's words.
@@ -90,13 +92,16 @@ def announce(wanted: str | Choice | None) -> None:
             notify(sentence)
 
 
-def choose_models(args: Namespace, *, background: bool, detector: bool) -> Wanted:
+def choose_models(
+    args: Namespace, *, background: bool, detector: bool, parser: bool = False
+) -> Wanted:
     """Let ``auto`` choose wherever nothing else is named.
 
     Args:
         args: as parsed.
         background: whether the background is upscaled at all.
         detector: whether faces are looked for at all.
+        parser: whether the parts of a face are told apart.
     """
     upscaler = _UPSCALER if args.background == PUBLISHED_BACKGROUND else args.background
     by_network = background and detector and upscaler != NO_NETWORK
@@ -104,6 +109,7 @@ def choose_models(args: Namespace, *, background: bool, detector: bool) -> Wante
         model=_named_or_best(args.model, "restoration", args),
         detector=choose_detector(args) if detector else None,
         upscaler=_named_or_best(upscaler, "upscaling", args) if by_network else None,
+        parser=PARSER_ID if parser else None,
     )
 
 
@@ -126,6 +132,7 @@ def open_models(wanted: Wanted, args: Namespace) -> Models:
         model,
         _file(wanted.detector, args),
         _file(wanted.upscaler, args),
+        _file(wanted.parser, args),
         device=device,
         dtype=dtype,
         compiled=args.compile,

@@ -12,6 +12,12 @@ from ..images import MAX_PIXELS, LoadedImage, find_images
 from ..portrait.pipeline import PortraitOptions, StageCallback
 from .batch import Batch, Outcome, Work
 from .enhance import Enhance, load_enhancer
+from .finish_options import (
+    FINISH_OPTIONS,
+    add_finish_arguments,
+    finish_settings,
+    given_finish,
+)
 from .interrupts import stopping_signals
 from .journal import JOURNAL_NAME
 from .models import Wanted, add_model_arguments, choose_models
@@ -42,6 +48,7 @@ _OF_WHOLE_PICTURES = (
     "faces_per_batch",
     "tile",
     "save_faces",
+    *FINISH_OPTIONS,
 )
 """Options that have nothing to act on in an aligned crop."""
 
@@ -88,6 +95,7 @@ def add_restore_command(subparsers: Subparsers) -> None:
     )
     add_model_arguments(parser)
     _add_picture_arguments(parser)
+    add_finish_arguments(parser)
     _add_output_arguments(parser)
     parser.set_defaults(handler=run_restore)
 
@@ -157,7 +165,12 @@ def run_restore(
     with stopping_signals():
         _refuse_idle_options(args)
         options = _portrait_options(args)
-        wanted = choose_models(args, background=options.scale > 1, detector=not args.aligned)
+        wanted = choose_models(
+            args,
+            background=options.scale > 1,
+            detector=not args.aligned,
+            parser=options.needs_parser,
+        )
         found = find_images(args.inputs)
         plan = make_plan(
             found.paths,
@@ -212,11 +225,12 @@ def _settings(args: Namespace, options: PortraitOptions, wanted: Wanted) -> dict
         "min_face_size": options.min_face_size,
         "published_order": options.published_order,
         "aligned": args.aligned,
+        **finish_settings(options),
     }
 
 
 def _portrait_options(args: Namespace) -> PortraitOptions:
-    options = PortraitOptions(**given(args, *_PORTRAIT_OPTIONS))
+    options = PortraitOptions(**given(args, *_PORTRAIT_OPTIONS), **given_finish(args))
     return replace(options, scale=1) if args.background == "none" else options
 
 

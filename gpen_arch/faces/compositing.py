@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from types import EllipsisType
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +24,8 @@ from .sampling import (
 if TYPE_CHECKING:
     from .types import RestoredFaces
 
+_LEAST_WEIGHT = 1e-6  # of masks that are divided by
+
 
 def paste_faces(
     background: Tensor,
@@ -36,11 +40,14 @@ def paste_faces(
     Published rule: each crop and its mask are warped to the picture; where a mask exceeds the
     masks before it, its face replaces theirs; the result is
     ``background * (1 - mask) + face * mask``. In floating point: rounding is the caller's.
+    Faces that carry masks of their own share the pixels where they overlap, by their masks, so
+    that no line shows where they meet; the largest mask decides how much of the background is left.
 
     Args:
         background: (B, 3, H, W) in 0..1, any scale of the pictures that the faces were found on.
         restored: N faces of these B pictures.
-        mask: (S, S) or (N, S, S) in the crops' pixels; None for the published box.
+        mask: (S, S) or (N, S, S) in the crops' pixels, by the published rule; None for the faces'
+            own masks, or the published box.
         opacity: 0 leaves the background, 1 is published; it multiplies ``restored.strength``.
         limit: (B, H, W) or (1, H, W) in 0..1: where faces may be pasted at all.
 
@@ -66,9 +73,11 @@ def paste_faces(
         restored.restored,
         rescale_transforms(restored.transforms, scale_x, scale_y),
         [face.frame for face in restored.faces],
-        mask,
+        restored.masks if mask is None else mask,
         opacity * restored.strength,
         limit,
+        strengths=restored.strengths,
+        sharing=mask is None and restored.masks is not None,
     )
 
 
@@ -102,6 +111,9 @@ def _paste(
     mask: Tensor | None,
     opacity: float,
     limit: Tensor | None,
+    *,
+    strengths: Tensor | None = None,
+    sharing: bool = False,
 ) -> tuple[Tensor, Tensor]:
     _check_crops(background, crops, opacity)
     owners = frame_indices(frames, len(crops), len(background))
@@ -109,38 +121,121 @@ def _paste(
         raise InvalidFacesError(f"expected {len(crops)} transforms, found {len(transforms)}")
     masks = _masks_for(crops, mask, background.device)
     allowed = _allowed(background, limit)
-    pictures = background.clone(memory_format=torch.contiguous_format)
-    covered = background.new_zeros((len(background), *background.shape[-2:]), dtype=torch.float32)
-    to_background = invert_affine(transforms)
-    size, (height, width) = crops.shape[-1], background.shape[-2:]
-    for index, frame in enumerate(owners):
-        part = covered_rectangle(to_background[index : index + 1], (size, size), (height, width))
-        if part is None:
-            continue
-        top, left, bottom, right = part
-        area = (frame, ..., slice(top, bottom), slice(left, right))
-        layer = torch.cat((crops[index].to(masks), masks[index, None]))
-        face, weight = _warp_layer(layer, transforms[index : index + 1], part)
-        ahead = weight > covered[area]
-        amount = weight if allowed is None else weight * allowed[area]
-        mixed = torch.lerp(background[area].float(), face, amount * opacity).to(pictures.dtype)
-        pictures[area] = torch.where(ahead, mixed, pictures[area])
-        covered[area] = torch.maximum(weight, covered[area])
+    layers = _layers(background, crops, masks, transforms, owners)
+    amounts = _amounts(strengths, opacity, len(crops))
+    paste = _share if sharing else _replace
+    pictures, covered = paste(background, layers, amounts, allowed)
     return pictures, covered if allowed is None else covered * allowed
 
 
-def _warp_layer(
-    layer: Tensor, transform: Tensor, part: tuple[int, int, int, int]
+Area = tuple[int, EllipsisType, slice, slice]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A crop with its mask, and the part of a picture that it covers."""
+
+    crop: Tensor
+    mask: Tensor
+    transform: Tensor
+    part: tuple[int, int, int, int]
+    frame: int
+    index: int
+
+    @property
+    def area(self) -> Area:
+        top, left, bottom, right = self.part
+        return self.frame, ..., slice(top, bottom), slice(left, right)
+
+    def warped(self) -> tuple[Tensor, Tensor]:
+        """The face (C, h, w) and its weight (h, w) on its part of the picture."""
+        both = torch.cat((self.crop.to(self.mask), self.mask[None]))
+        layer = _warp_layer(both, self.transform, self.part)
+        return layer[:-1], layer[-1]
+
+    def weight(self) -> Tensor:
+        """The weight alone, (h, w)."""
+        return _warp_layer(self.mask[None], self.transform, self.part)[0]
+
+
+def _layers(
+    background: Tensor, crops: Tensor, masks: Tensor, transforms: Tensor, owners: Sequence[int]
+) -> list[_Layer]:
+    """The crops that touch their pictures."""
+    to_background = invert_affine(transforms)
+    size, bounds = crops.shape[-1], (background.shape[-2], background.shape[-1])
+    parts = (
+        covered_rectangle(to_background[i : i + 1], (size, size), bounds) for i in range(len(crops))
+    )
+    return [
+        _Layer(crops[i], masks[i], transforms[i : i + 1], part, owners[i], i)
+        for i, part in enumerate(parts)
+        if part is not None
+    ]
+
+
+def _replace(
+    background: Tensor, layers: Sequence[_Layer], amounts: Sequence[float], allowed: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """A crop with its mask (C + 1, S, S) on one part of the picture: (C, h, w) and (h, w)."""
+    """The published rule: pictures (B, C, H, W), and the largest mask (B, H, W)."""
+    pictures = background.clone(memory_format=torch.contiguous_format)
+    covered = _nothing_covered(background)
+    for layer in layers:
+        area = layer.area
+        face, weight = layer.warped()
+        ahead = weight > covered[area]
+        amount = weight if allowed is None else weight * allowed[area]
+        mixed = torch.lerp(background[area].float(), face, amount * amounts[layer.index])
+        pictures[area] = torch.where(ahead, mixed.to(pictures.dtype), pictures[area])
+        covered[area] = torch.maximum(weight, covered[area])
+    return pictures, covered
+
+
+def _share(
+    background: Tensor, layers: Sequence[_Layer], amounts: Sequence[float], allowed: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """:func:`_replace`, with pixels under several masks shared in the masks' proportion."""
+    pictures = background.clone(memory_format=torch.contiguous_format)
+    covered, total = _nothing_covered(background), _nothing_covered(background)
+    for layer in layers:
+        area, weight = layer.area, layer.weight()
+        covered[area] = torch.maximum(weight, covered[area])
+        total[area] += weight
+    for layer in layers:
+        area = layer.area
+        face, weight = layer.warped()
+        share = covered[area] / total[area].clamp_min(_LEAST_WEIGHT)
+        amount = weight * share * amounts[layer.index]
+        if allowed is not None:
+            amount = amount * allowed[area]
+        pictures[area] += (amount * (face - background[area].float())).to(pictures.dtype)
+    return pictures, covered
+
+
+def _nothing_covered(background: Tensor) -> Tensor:
+    return background.new_zeros((len(background), *background.shape[-2:]), dtype=torch.float32)
+
+
+def _amounts(strengths: Tensor | None, opacity: float, count: int) -> list[float]:
+    """How much of each face is taken."""
+    if strengths is None:
+        return [opacity] * count
+    if tuple(strengths.shape) != (count,):
+        raise InvalidFacesError(
+            f"expected a strength for each of {count} crops, found {tuple(strengths.shape)}"
+        )
+    return [opacity * value for value in strengths.clamp(0, 1).tolist()]
+
+
+def _warp_layer(layer: Tensor, transform: Tensor, part: tuple[int, int, int, int]) -> Tensor:
+    """A crop (C, S, S) on one part of the picture: (C, h, w)."""
     top, left, bottom, right = part
     matrix = transform.to("cpu", torch.float64)
     corner = torch.tensor([left, top], dtype=torch.float64)[:, None]
     to_crop = torch.cat((matrix[..., :2], matrix[..., 2:] + matrix[..., :2] @ corner), -1)
     size = (bottom - top, right - left)
     grid = sampling_grid(to_crop, size, (layer.shape[-2], layer.shape[-1]), layer.device)
-    warped = F.grid_sample(layer[None], grid, align_corners=False)[0]
-    return warped[:-1], warped[-1]
+    return F.grid_sample(layer[None], grid, align_corners=False)[0]
 
 
 def _check_crops(background: Tensor, crops: Tensor, opacity: float) -> None:

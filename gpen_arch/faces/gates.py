@@ -36,11 +36,17 @@ class QualityGate:
     score: CropFunction
     threshold: float = 0.1
 
-    def __call__(self, images: Tensor, restored: RestoredFaces) -> RestoredFaces:
-        crops = recognition_crops(images, restored.faces)
-        scores = _in_passes(self.score, crops).reshape(-1)
+    def measure(self, images: Tensor, restored: RestoredFaces) -> Tensor:
+        """How good each face is, before it was restored: (N,)."""
+        return _in_passes(self.score, recognition_crops(images, restored.faces)).reshape(-1)
+
+    def judge(self, restored: RestoredFaces, scores: Tensor) -> RestoredFaces:
+        """Leave the faces whose score is too small."""
         reasons = [f"its quality {score:.3f} is under {self.threshold:g}" for score in scores]
         return restored.keep(scores >= self.threshold, reasons)
+
+    def __call__(self, images: Tensor, restored: RestoredFaces) -> RestoredFaces:
+        return self.judge(restored, self.measure(images, restored))
 
 
 @dataclass(frozen=True)
@@ -52,20 +58,25 @@ class IdentityGate:
 
     Attributes:
         features: crops to features (n, D).
-        threshold: the greatest cosine distance, 0..2; published: 0.15.
+        threshold: the greatest cosine distance, 0..2; published for EQFace's features: 0.15.
     """
 
     features: CropFunction
     threshold: float = 0.15
 
-    def __call__(self, images: Tensor, restored: RestoredFaces) -> RestoredFaces:
+    def measure(self, images: Tensor, restored: RestoredFaces) -> Tensor:
+        """Cosine distance of each face to its restoration: (N,)."""
         before = _in_passes(self.features, recognition_crops(images, restored.faces))
         after = _in_passes(self.features, identity_crop(restored.restored, resize="bilinear"))
-        if not len(restored):
-            return restored
-        distances = 1 - F.cosine_similarity(before, after, dim=1)
+        return 1 - F.cosine_similarity(before, after, dim=1) if len(restored) else torch.zeros(0)
+
+    def judge(self, restored: RestoredFaces, distances: Tensor) -> RestoredFaces:
+        """Leave the faces whose distance is too large."""
         reasons = [f"it shows another person ({distance:.3f} away)" for distance in distances]
         return restored.keep(distances <= self.threshold, reasons)
+
+    def __call__(self, images: Tensor, restored: RestoredFaces) -> RestoredFaces:
+        return self.judge(restored, self.measure(images, restored))
 
 
 def _in_passes(function: CropFunction, crops: Tensor) -> Tensor:

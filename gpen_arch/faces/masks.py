@@ -20,6 +20,9 @@ _BLUR_RADIUS = 50  # 101 x 101 kernel
 PUBLISHED_FEATHER = 2 * _INSET / (_SIZE / 2)
 """The ``feather`` that comes closest to the published mask: about 0.2."""
 
+PUBLISHED_SIGMA = _SIGMA * 2**0.5 / _SIZE
+"""Standard deviation of both blurs together, of the crop's side."""
+
 _LABELS = 19
 _NOT_FACE = (0, 14, 18)  # ParseNet's background, hat, cloth
 _SMALL_FACE = 100  # pixels, on the picture at twice its size

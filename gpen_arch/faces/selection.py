@@ -75,9 +75,9 @@ def select_faces(
     Args:
         faces: the faces of B pictures.
         indices: numbers to pick, ``"0, 2, 5-7"`` or whole numbers; None or empty picks all. A
-            face's number is its place among the faces of its frame, from 0, as ``faces`` has them:
-            neither sizes nor orders renumber what a user has seen. Numbers that a frame does not
-            have are passed over.
+            face's number is its track where faces have been followed, else its place among the
+            faces of its frame, from 0, as ``faces`` has them: neither sizes nor orders renumber
+            what a user has seen. Numbers that a frame does not have are passed over.
         min_size: of the box's shorter side, pixels.
         max_size: the same, None for no limit.
         order: which comes first: ``largest`` box, ``most confident``, nearest to the picture's
@@ -102,7 +102,7 @@ def select_faces(
     for frame in sorted({face.frame for face in faces}):
         fit = [
             face
-            for number, face in enumerate(faces.of_frame(frame))
+            for number, face in faces.numbered(frame)
             if (not wanted or number in wanted)
             and min_size <= face.size <= limit
             and (masks is None or _covers(masks[frame], face, faces.image_size))

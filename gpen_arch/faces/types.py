@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import hypot
 
@@ -21,13 +21,15 @@ class Face:
     """A detected face, in pixels of the picture that it was found on (centres at integers).
 
     ``bbox`` is ``x1, y1, x2, y2``; ``landmarks`` are left eye, right eye, nose, left and right
-    mouth corner as the viewer sees them; ``frame`` is the picture's index in its batch.
+    mouth corner as the viewer sees them; ``frame`` is the picture's index in its batch; ``track``
+    is the same number for the same face in all frames, where faces have been followed.
     """
 
     bbox: BBox
     score: float
     landmarks: Landmarks
     frame: int = 0
+    track: int | None = None
 
     @property
     def width(self) -> float:
@@ -87,6 +89,16 @@ class FaceSet:
         """The faces of one picture, in their order here."""
         return tuple(face for face in self.faces if face.frame == frame)
 
+    def numbered(self, frame: int) -> tuple[tuple[int, Face], ...]:
+        """The faces of one picture with the numbers by which they are chosen.
+
+        That is a face's track where faces have been followed, else its place among them.
+        """
+        return tuple(
+            (place if face.track is None else face.track, face)
+            for place, face in enumerate(self.of_frame(frame))
+        )
+
     def with_faces(self, faces: Iterable[Face]) -> FaceSet:
         """The same pictures with other faces."""
         return replace(self, faces=tuple(faces))
@@ -102,11 +114,13 @@ class LeftFace:
 
 @dataclass(frozen=True)
 class RestoredFaces:
-    """Faces before and after restoration, and where they belong.
+    """Faces before and after restoration, where they belong, and how they are put back.
 
     ``transforms`` (N, 2, 3) map the picture's pixels to the crop's; ``aligned`` and ``restored``
     are (N, 3, S, S) in 0..1, RGB. ``strength`` 0..1 is how much of the restoration a paste takes:
     it is applied there, against the picture itself, so that 0 leaves the picture untouched.
+    ``strengths`` (N,) 0..1 are each face's own, on top of it; None is 1 for all. ``masks``
+    (N, S, S) 0..1 are what of each crop a paste takes; None is the published box.
     ``left`` lists the faces that are in none of the tensors.
     """
 
@@ -116,14 +130,35 @@ class RestoredFaces:
     restored: Tensor
     strength: float = 1.0
     left: tuple[LeftFace, ...] = ()
+    masks: Tensor | None = None
+    strengths: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.faces)
 
     @property
     def blended(self) -> Tensor:
-        """The restored crops at this strength, over the aligned ones."""
-        return torch.lerp(self.aligned, self.restored, self.strength)
+        """The restored crops at their strength, over the aligned ones."""
+        if self.strengths is None:
+            return torch.lerp(self.aligned, self.restored, self.strength)
+        weight = (self.strengths * self.strength).to(self.restored)
+        return torch.lerp(self.aligned, self.restored, weight[:, None, None, None])
+
+    def rows(self, rows: Sequence[int]) -> RestoredFaces:
+        """The faces of these numbers, with all that belongs to each."""
+        faces = self.faces.with_faces(self.faces.faces[row] for row in rows)
+        return replace(self.mapped(lambda tensor: tensor[list(rows)]), faces=faces)
+
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> RestoredFaces:
+        """The same faces with a function of each of their tensors, which have a row a face."""
+        return replace(
+            self,
+            transforms=function(self.transforms),
+            aligned=function(self.aligned),
+            restored=function(self.restored),
+            masks=None if self.masks is None else function(self.masks),
+            strengths=None if self.strengths is None else function(self.strengths),
+        )
 
     def keep(self, keep: Tensor, reasons: list[str]) -> RestoredFaces:
         """Only the faces where ``keep`` (N,) is true; the others are left with their reason."""
@@ -135,14 +170,5 @@ class RestoredFaces:
         )
         if not dropped:
             return self
-        rows = keep.to(self.aligned.device)
-        return replace(
-            self,
-            faces=self.faces.with_faces(
-                f for f, kept in zip(self.faces, flags, strict=True) if kept
-            ),
-            transforms=self.transforms[keep.to(self.transforms.device)],
-            aligned=self.aligned[rows],
-            restored=self.restored[rows],
-            left=self.left + dropped,
-        )
+        kept = self.rows([row for row, flag in enumerate(flags) if flag])
+        return replace(kept, left=self.left + dropped)

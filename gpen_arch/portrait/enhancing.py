@@ -18,6 +18,7 @@ from torch import Tensor
 from ..device.choice import resolve_device, resolve_dtype
 from ..device.transfer import upload
 from ..errors import InvalidOptionError
+from ..faces.parsing import PARSER_ID
 from ..images import LoadedImage, write_image
 from ..images.kinds import AnyPicture, Channels, take_picture
 from ..weights import WeightEntry, announcement, fetch, find_or_fetch
@@ -119,12 +120,14 @@ def enhance(
     asked = _options(options)
     taken = take_picture(picture, channels)
     wanted = _Wanted(tuple(weights_dir), allow_fetch)
-    files = wanted.files(model, detector, background, asked.scale)
+    files = wanted.files(model, detector, background, asked)
     where = resolve_device(device)
     with _NETWORKS.lock:
         models = _NETWORKS.get(files, where, resolve_dtype(where, dtype), wanted.said)
         assert models.detector is not None
-        pipeline = PortraitPipeline(models.restorer, models.detector, models.upscaler, asked)
+        pipeline = PortraitPipeline(
+            models.restorer, models.detector, models.upscaler, asked, parser=models.parser
+        )
         result = pipeline(upload(taken.pixels, where), on_progress=on_progress)
     report = replace(result.report, models=models.names)
     return EnhancedPicture(taken.give_back(result.images), report, result.images, taken.like)
@@ -145,7 +148,7 @@ def _options(options: dict[str, Any]) -> PortraitOptions:
     return PortraitOptions(**options)
 
 
-Files = tuple[NetworkFile, NetworkFile, NetworkFile | None]
+Files = tuple[NetworkFile, NetworkFile, NetworkFile | None, NetworkFile | None]
 
 
 @dataclass(frozen=True)
@@ -162,14 +165,16 @@ class _Wanted:
     allow_fetch: bool
     said: list[str] = field(default_factory=list[str])
 
-    def files(self, model: str, detector: str, background: str, scale: int) -> Files:
-        """The restorer's, the detector's and the upscaler's, if there is one to use."""
+    def files(self, model: str, detector: str, background: str, options: PortraitOptions) -> Files:
+        """The restorer's and the detector's; of upscaler and parser where they are used."""
         restorer = self._file(model, "restoration")
         finder = self._file(detector, "detection")
         assert restorer is not None  # these two ship with the package
         assert finder is not None
-        no_upscaler = scale == 1 or background == NO_NETWORK
-        return restorer, finder, None if no_upscaler else self._file(background, "upscaling")
+        no_upscaler = options.scale == 1 or background == NO_NETWORK
+        upscaler = None if no_upscaler else self._file(background, "upscaling")
+        parser = self._file(PARSER_ID, "parsing") if options.needs_parser else None
+        return restorer, finder, upscaler, parser
 
     def _file(self, name: str, role: str) -> NetworkFile | None:
         if name != AUTO:

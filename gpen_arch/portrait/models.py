@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..faces import FaceDetector, load_detector
+from ..faces.parsing import FaceParser, load_parser
 from ..inference import prepare_for_inference
 from ..loading import load_for
 from ..weights import load_manifest
@@ -49,6 +50,7 @@ class Models:
     restorer: FaceRestorer
     detector: FaceDetector | None
     upscaler: nn.Module | None
+    parser: FaceParser | None
     names: dict[str, str]
 
 
@@ -56,12 +58,13 @@ def load_models(
     model: NetworkFile,
     detector: NetworkFile | None,
     upscaler: NetworkFile | None,
+    parser: NetworkFile | None = None,
     *,
     device: torch.device,
     dtype: torch.dtype,
     compiled: bool = False,
 ) -> Models:
-    """Load a restorer, and the detector and upscaler that are wanted beside it.
+    """Load a restorer, and the detector, upscaler and parser that are wanted beside it.
 
     Raises:
         GpenError: a file cannot be read, or is of another kind.
@@ -75,11 +78,14 @@ def load_models(
             "detector": detector.name,
             "background": NO_NETWORK if upscaler is None else upscaler.name,
         }
+    if parser is not None:
+        names["parser"] = parser.name
     return Models(
         device=device,
         restorer=FaceRestorer(prepared.to(device), input_range=input_range),
         detector=None if detector is None else load_detector(detector.checked(), device=device),
         upscaler=None if upscaler is None else _load_upscaler(upscaler, device, dtype),
+        parser=None if parser is None else load_parser(parser.checked(), device),
         names=names,
     )
 

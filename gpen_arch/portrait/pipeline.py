@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..checks import require_number, require_pictures, require_whole
 from ..device.memory import naming_shortage
+from ..errors import InvalidOptionError
 from ..faces import (
     Face,
     FaceDetector,
@@ -22,9 +23,11 @@ from ..faces import (
     usable_landmarks,
 )
 from ..faces.detection import detect_unchecked
+from ..faces.parsing import FaceParser
 from ..faces.types import LeftFace, RestoredFaces
 from ..images.levels import round_to_levels
 from ..progress import ProgressCallback
+from .finishing import FinishOptions, finish_faces
 from .report import RestorationReport, face_reports
 from .resizing import MAX_SCALE, resize_lanczos_unchecked
 from .restoration import FaceRestorer, restore_unchecked
@@ -39,7 +42,7 @@ def ignore_stage(stage: str, done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class PortraitOptions:
+class PortraitOptions(FinishOptions):
     """How a picture is enhanced.
 
     Args:
@@ -54,6 +57,8 @@ class PortraitOptions:
         published_order: detect and crop on the bilinearly enlarged picture, and round the
             background to 8 bits, exactly as the published pipeline does. Otherwise detection and
             crops use the picture itself: one interpolation instead of two.
+        mask, feather, grow, parts, match_colour, auto_strength, grain: those of
+            :class:`~gpen_arch.portrait.finishing.FinishOptions`, by name only.
 
     Raises:
         InvalidOptionError: a value out of its range, or none of its kind.
@@ -69,6 +74,7 @@ class PortraitOptions:
     published_order: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_whole("scale", self.scale, 1, MAX_SCALE)
         require_number("strength", self.strength, 0, 1)
         require_number("confidence", self.confidence, 0, 1)
@@ -103,6 +109,7 @@ class PortraitPipeline:
         options: see :class:`PortraitOptions`.
         gates: decide, after restoration, which faces are left as they are (see
             :mod:`gpen_arch.faces.gates`).
+        parser: tells the parts of a face apart; needed for ``options.mask`` by ``parsing``.
 
     Example:
         >>> import torch
@@ -123,12 +130,19 @@ class PortraitPipeline:
         options: PortraitOptions | None = None,
         *,
         gates: tuple[Gate, ...] = (),
+        parser: FaceParser | None = None,
     ) -> None:
         self.restorer = gpen if isinstance(gpen, FaceRestorer) else FaceRestorer(gpen)
         self.detector = detector
         self.upscaler = upscaler
         self.options = options or PortraitOptions()
         self.gates = gates
+        self.parser = parser
+        if self.options.needs_parser and parser is None:
+            raise InvalidOptionError(
+                "mask parsing: expected a parser, found none; give parser=load_parser(...), or "
+                "choose the mask oval, which needs no network"
+            )
 
     def __call__(
         self, images: Tensor, *, on_progress: StageCallback = ignore_stage
@@ -206,6 +220,7 @@ class PortraitPipeline:
         )
         for gate in self.gates:
             restored = gate(images, restored)
+        restored = finish_faces(restored, self.options, parser=self.parser)
         return replace(restored, left=left + restored.left)
 
     def _reason_to_leave(self, face: Face) -> str | None:

@@ -35,6 +35,7 @@ from .server import Graph, Server
 PICTURES = DOCS / "pictures"
 WIDTH = 900  # pixels, of a picture on a help page
 SAMPLES = ("walker_1917", "astronaut", "van_duzer_1905", "revels_1870", "solvay_1927")
+HEAD = (140.0, 20.0, 320.0, 230.0)  # of the astronaut
 ONE, FIVE, CHOSEN = "portrait_all_in_one", "portrait_five_blocks", "choose_faces_in_a_group"
 GRAPHS = {
     "one_block": (ONE, "SamplePortrait", "PortraitEnhance", "SaveImage"),
@@ -98,7 +99,7 @@ class Studio:
     def __init__(self, server: Server, infos: dict[str, Any]) -> None:
         self.server, self.infos = server, infos
 
-    def node(self, kind: str, **given: Any) -> dict[str, Any]:
+    def node(self, kind: str, /, **given: Any) -> dict[str, Any]:
         """A node with its schema's defaults where nothing is given."""
         inputs = {
             key: each["default"]
@@ -155,6 +156,7 @@ class Studio:
         small = samples[1].crop(tuple(side // 2 for side in part)).resize((600, 600), 0)
         _save(PICTURES / "background_upscale.jpg", _row([small, enlarged[0].crop(part)]))
         self._write_portraits()
+        self.write_finish()
 
     def _write_portraits(self) -> None:
         feathers = [
@@ -169,6 +171,51 @@ class Studio:
         (result,) = self.run({"picture": picture, "enhance": enhance}, ("enhance", 0))
         before = Image.open(ROOT / "examples/van_duzer_1905.jpg").resize(result[0].size)
         _save(PICTURES / "portrait_enhance.jpg", _row([before, result[0]]))
+
+    def write_finish(self) -> None:
+        """The strips of the nodes between restoring and pasting, and of the one that tracks."""
+        black = {"color": 0, "batch_size": 1, "width": 512, "height": 512}
+        masks = [
+            self._finished("GPEN_FaceMask", given, black=black)
+            for given in ({"kind": "box"}, {"kind": "oval"}, {"kind": "oval", "grow": 0.1})
+        ]
+        _save(PICTURES / "face_mask.jpg", _row(masks))
+        before = Image.open(ROOT / "examples/astronaut.jpg").crop(HEAD)
+        for name, kind, plain, better in (
+            ("match_colour", "GPEN_MatchColour", {"colour": "off"}, {"grain": 1.0}),
+            ("gate_faces", "GPEN_GateFaces", {}, {"strength": "auto"}),
+        ):
+            after = [self._finished(kind, given) for given in (plain, better)]
+            _save(PICTURES / f"{name}.jpg", _row([before, *after]))
+        self._write_tracks()
+
+    def _finished(
+        self, kind: str, given: dict[str, Any], *, black: dict[str, Any] | None = None
+    ) -> Image.Image:
+        """A head by the five blocks with another one before the last, on black if asked."""
+        graph = self.blocks("astronaut", restored_faces=["between", 0])
+        links = {"restored_faces": ["restore", 0]}
+        if kind == "GPEN_GateFaces":
+            links["image"] = ["picture", 0]
+        graph["between"] = self.node(kind, **links, **given)
+        if black is not None:
+            graph["black"] = {"class_type": "EmptyImage", "inputs": black}
+            graph["paste"]["inputs"]["background"] = ["black", 0]
+        return self.run(graph, ("paste", 0))[0][0].crop(HEAD)
+
+    def _write_tracks(self) -> None:
+        """Two frames of a clip that pans over a group."""
+        graph: Graph = {"picture": self.node("GPEN_SamplePortrait", picture="solvay_1927.jpg")}
+        for number in range(2):
+            part = {"width": 560, "height": 420, "x": 300 + 10 * number, "y": 120}
+            inputs = {"image": ["picture", 0], **part}
+            graph[f"frame{number}"] = {"class_type": "ImageCrop", "inputs": inputs}
+        frames = {"image1": ["frame0", 0], "image2": ["frame1", 0]}
+        graph["clip"] = {"class_type": "ImageBatch", "inputs": frames}
+        graph["detect"] = self.node("GPEN_DetectFaces", image=["clip", 0])
+        graph["track"] = self.node("GPEN_TrackFaces", faces=["detect", 0], image=["clip", 0])
+        (drawn,) = self.run(graph, ("track", 2))
+        _save(PICTURES / "track_faces.jpg", _row(drawn))
 
 
 def _image(pixels: Tensor) -> Image.Image:

@@ -26,8 +26,12 @@ NODES = {
     "GPEN_LoadModel",
     "GPEN_LoadFaceDetector",
     "GPEN_DetectFaces",
+    "GPEN_TrackFaces",
     "GPEN_SelectFaces",
     "GPEN_RestoreFaces",
+    "GPEN_GateFaces",
+    "GPEN_FaceMask",
+    "GPEN_MatchColour",
     "GPEN_BackgroundUpscale",
     "GPEN_PasteBack",
     "GPEN_PortraitEnhance",
@@ -36,7 +40,7 @@ NODES = {
 IMAGE, MODEL_NODE, DETECTOR_NODE, DETECT, RESTORE, UPSCALE, PASTE, SAVE = "12345678"
 
 
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
+def node(kind: str, /, **inputs: Any) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs}
 
 
