@@ -89,7 +89,9 @@ def check_names(label: str, file: object, aliases: Iterable[object]) -> None:
     """Check that names are bare file names, which cannot lead out of a folder."""
     for field, name in (("file", file), *(("aliases", alias) for alias in aliases)):
         if not isinstance(name, str) or not _FILE_NAME.fullmatch(name):
-            raise wrong(label, field, "a bare file name ending in .pth, .pt, .safetensors or .onnx", name)
+            raise wrong(
+                label, field, "a bare file name ending in .pth, .pt, .safetensors or .onnx", name
+            )
 
 
 def check_pin(label: str, size: object, digest: object) -> None:
