@@ -212,6 +212,7 @@ def _settings(args: Namespace, options: PortraitOptions, wanted: Wanted) -> dict
         "min_face_size": options.min_face_size,
         "published_order": options.published_order,
         "aligned": args.aligned,
+        **given(args, "fidelity"),  # only then, so that earlier journals stay good
     }
 
 

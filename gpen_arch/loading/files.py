@@ -125,8 +125,8 @@ def _read_onnx(path: Path, size: int) -> dict[str, Tensor]:
         ) from error
     except MalformedError as error:
         raise CorruptWeightsError(
-            f"{path.name}: expected an ONNX model, found {error}; "
-            "it is probably truncated or damaged: fetch or copy it again"
+            f"{path.name}: expected an ONNX model in one file, found {error}; it is saved in "
+            "parts, truncated or damaged: fetch or copy it again as it was published"
         ) from error
     except MemoryError as error:
         raise _too_large(path) from error

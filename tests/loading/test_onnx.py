@@ -157,7 +157,7 @@ def test_a_file_in_half_precision_is_read(exported: Path, tmp_path: Path) -> Non
         require_equal(found, seeded(), 2e-3)
 
 
-def test_names_and_the_order_of_branches_make_no_difference(
+def test_names_and_the_order_of_nodes_make_no_difference(
     edited: Callable[[Edit], Path],
 ) -> None:
     def rename(model: Any) -> None:
@@ -168,26 +168,9 @@ def test_names_and_the_order_of_branches_make_no_difference(
                 values[:] = [names.setdefault(value, f"v{len(names)}") for value in values]
         for value in (*graph.initializer, *graph.input, *graph.output):
             value.name = names.setdefault(value.name, f"v{len(names)}")
-        # As late as their results allow: another order that is as good.
-        nodes, placed, order = list(graph.node), set[str](), []
-        needed = {value for node in nodes for value in node.input}
-        users = {v: [n for n in nodes if v in n.input] for n in nodes for v in n.output}
-        while nodes:
-            ready = [
-                n
-                for n in nodes
-                if all(id(user) in placed for v in n.output for user in users.get(v, ()))
-            ]
-            node = ready[0]
-            placed.add(id(node))
-            order.append(node)
-            nodes.remove(node)
-        assert needed
-        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in order[::-1]]
+        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.node]
         del graph.node[:]
-        graph.node.extend(copies)
-        del graph.value_info[:]
-        onnx.checker.check_model(model)
+        graph.node.extend(copies[::-1])  # which runtimes take as well
 
     require_equal(read_state_dict(edited(rename)), seeded())
 
@@ -208,7 +191,7 @@ def test_another_network_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_another_form_of_the_network_is_refused_and_says_so(tmp_path: Path) -> None:
-    path = export(seeded(), crop(), tmp_path / "own.onnx", **OLDER)  # a style scales activations
+    path = export(seeded(), crop(), tmp_path / "own.onnx", **NEWER)  # a style scales activations
     with pytest.raises(UnsupportedModelError, match="and other forms of GPEN"):
         read_state_dict(path)
 
@@ -246,7 +229,7 @@ def test_an_operation_of_another_domain_is_refused(edited: Callable[[Edit], Path
 
 def test_numbers_in_another_file_are_refused_by_name(tmp_path: Path) -> None:
     path = export(Published(seeded()), crop(), tmp_path / "a.onnx", dynamo=True, external_data=True)
-    with pytest.raises(CorruptWeightsError, match=r"external data, of .*weight.*as one file"):
+    with pytest.raises(CorruptWeightsError, match=r"in one file, found.*external data, of"):
         read_state_dict(path)
 
 
@@ -291,7 +274,7 @@ def test_a_graph_that_loops_is_refused(edited: Callable[[Edit], Path]) -> None:
         first = next(node for node in nodes if node.op_type == "Conv")
         first.input[0] = last
 
-    with pytest.raises(CorruptWeightsError, match="made nowhere before"):
+    with pytest.raises(CorruptWeightsError, match="a loop, or an operation Conv"):
         read_state_dict(edited(change))
 
 

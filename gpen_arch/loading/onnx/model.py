@@ -7,6 +7,7 @@ are found by are read.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
@@ -140,21 +141,39 @@ def parse_model(reader: WireReader) -> Graph:
             raise MalformedError("sparse constants")
         if len(nodes) > MAX_NODES or len(constants) > MAX_CONSTANTS:
             raise MalformedError(f"over {MAX_NODES} operations or {MAX_CONSTANTS} constants")
-    _require_order(nodes, inputs | constants.keys())
-    return Graph(reader, tuple(nodes), constants, tuple(outputs))
+    ordered = _ordered(nodes, inputs | constants.keys())
+    return Graph(reader, ordered, constants, tuple(outputs))
 
 
-def _require_order(nodes: list[Node], known: set[str]) -> None:
-    """Refuse a graph that loops, or whose nodes do not follow what they need."""
+def _ordered(nodes: list[Node], known: set[str]) -> tuple[Node, ...]:
+    """The nodes, each behind those that it needs; some converters append theirs at the end.
+
+    Raises:
+        MalformedError: a loop, a value that nothing makes, or one that is made twice.
+    """
+    made = [name for node in nodes for name in node.outputs if name]
+    twice = len(made) != len(set(made)) or known & set(made)
+    if twice:
+        raise MalformedError("two values of one name")
     known = {"", *known}
-    for node in nodes:
-        unknown = next((name for name in node.inputs if name not in known), None)
-        if unknown is not None:
-            raise MalformedError(f"an operation {node} that needs {unknown!r}, made nowhere before")
-        made = {name for name in node.outputs if name}
-        if made & known:
-            raise MalformedError(f"two values {min(made & known)!r}")
-        known |= made
+    waiting = {index: len(set(node.inputs) - known) for index, node in enumerate(nodes)}
+    users: dict[str, list[int]] = {}
+    for index, node in enumerate(nodes):
+        for name in set(node.inputs) - known:
+            users.setdefault(name, []).append(index)
+    ready = deque(index for index, count in waiting.items() if count == 0)
+    order: list[Node] = []
+    while ready:
+        node = nodes[ready.popleft()]
+        order.append(node)
+        for index in (index for name in node.outputs for index in users.get(name, ())):
+            waiting[index] -= 1
+            if waiting[index] == 0:
+                ready.append(index)
+    if len(order) != len(nodes):
+        stuck = next(nodes[index] for index, count in waiting.items() if count)
+        raise MalformedError(f"a loop, or an operation {stuck} that needs what nothing makes")
+    return tuple(order)
 
 
 def _node(reader: WireReader, message: Chunk) -> Node:
@@ -227,8 +246,7 @@ def _tensor(reader: WireReader, message: Chunk) -> StoredTensor:
             data.append((number, as_chunk(value)))
         elif number == 13 or (number == 14 and as_number(value) == 1):
             raise MalformedError(
-                f"numbers that lie in another file (external data, of {name or 'a tensor'!r}); "
-                "save the model as one file"
+                f"numbers that lie in another file (external data, of {name or 'a tensor'!r})"
             )
     if len(shape) > MAX_RANK or any(size < 0 for size in shape):
         raise MalformedError(f"a tensor {name!r} of shape {tuple(shape[:MAX_RANK])}")
