@@ -26,14 +26,13 @@ def theirs(name: str) -> nn.Module:
     """The library's own network with seeded weights, as its own loader would build it."""
     pytest.importorskip("spandrel")
     torch.manual_seed(0)
-    if name == "gfpgan":
-        from spandrel.architectures.GFPGAN import GFPGAN as Network
-    elif name == "restoreformer":
-        from spandrel.architectures.RestoreFormer import RestoreFormer as Network
-    else:
+    if name == "codeformer":
         package = pytest.importorskip("spandrel_extra_arches.architectures.CodeFormer")
-        Network = package.CodeFormer
-    return Network().eval()
+        return package.CodeFormer().eval()
+    architectures = pytest.importorskip("spandrel.architectures")
+    if name == "gfpgan":
+        return architectures.GFPGAN.GFPGAN().eval()
+    return architectures.RestoreFormer.RestoreFormer().eval()
 
 
 CALLS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
