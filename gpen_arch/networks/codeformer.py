@@ -18,7 +18,7 @@ from .templates import FFHQ
 _SIZE = 512
 _PUBLISHED_FIDELITY = 0.5
 _VALUES_A_PIXEL = 600
-"""Numbers alive at once for every pixel of the input, without gradients; measured."""
+"""Numbers alive at once for every pixel of the input, without gradients: a generous guess."""
 
 
 def _build(shapes: Shapes) -> nn.Module:

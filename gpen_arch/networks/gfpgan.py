@@ -17,7 +17,7 @@ from .templates import FFHQ
 
 _SIZE = 512
 _VALUES_A_PIXEL = 300
-"""Numbers alive at once for every pixel of the input, without gradients; measured."""
+"""Numbers alive at once for every pixel of the input, without gradients: a generous guess."""
 
 
 def _build(shapes: Shapes) -> nn.Module:
