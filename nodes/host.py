@@ -25,7 +25,7 @@ from ..gpen_arch.progress import ProgressCallback
 from ..gpen_arch.weights.roles import FOLDERS, OWN_FOLDER
 from .tensors import image_of
 
-WEIGHT_SUFFIXES = frozenset({".pth", ".pt", ".safetensors"})
+WEIGHT_SUFFIXES = frozenset({".pth", ".pt", ".safetensors", ".onnx"})
 
 
 # Folders ------------------------------------------------------------------------------------------
@@ -51,9 +51,15 @@ def model_folders(first: str) -> tuple[Path, ...]:
 
 
 def installed_files(key: str) -> tuple[str, ...]:
-    """Weight files under one of our folders, as paths relative to it."""
-    names = folder_paths.get_filename_list(key)
-    return tuple(name for name in names if Path(name).suffix.lower() in WEIGHT_SUFFIXES)
+    """Weight files under one of our folders, as paths relative to it.
+
+    Other packs narrow the suffixes of a key that they share with us to those that the core loads,
+    without ``.onnx``: so the folders are asked, and not the core's list.
+    """
+    folders = folder_paths.get_folder_paths(key)
+    found = (folder_paths.recursive_search(folder, [".git"])[0] for folder in folders)
+    names = {name for names in found for name in names}
+    return tuple(sorted(name for name in names if Path(name).suffix.lower() in WEIGHT_SUFFIXES))
 
 
 def full_path(key: str, name: str) -> Path | None:

@@ -67,8 +67,8 @@ def gpen_model_input() -> io.Combo.Input:
         tooltip=(
             "auto: the best GPEN model that is on this machine, else the one that comes with the "
             "pack; nothing is fetched. Or a published model by its id, or a GPEN file of your own "
-            "in models/gpen (.pth, .pt, .safetensors). The GPEN-BFR weights are for non-commercial "
-            "use."
+            "in models/gpen (.pth, .pt, .safetensors, .onnx). The GPEN-BFR weights are for "
+            "non-commercial use."
         ),
     )
 

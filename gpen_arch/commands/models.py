@@ -27,7 +27,13 @@ def add_model_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group(
         "models", f"'{AUTO}' takes the best that is on this machine, and never fetches."
     )
-    group.add_argument("--model", default=AUTO, metavar="ID|FILE", help=f"GPEN network ({AUTO})")
+    group.add_argument("--model", default=AUTO, metavar="ID|FILE", help=f"face restorer ({AUTO})")
+    group.add_argument(
+        "--fidelity",
+        type=float,
+        metavar="W",
+        help="0..1, of CodeFormer: 0 invents most, 1 keeps closest to the input (0.5)",
+    )
     add_detector(group)
     add_weights_dir(group)
     add_offline(group)
@@ -136,6 +142,7 @@ def open_models(wanted: Wanted, args: Namespace) -> Models:
         device=device,
         dtype=dtype,
         compiled=args.compile,
+        fidelity=args.fidelity,
     )
 
 

@@ -226,6 +226,7 @@ def _settings(args: Namespace, options: PortraitOptions, wanted: Wanted) -> dict
         "published_order": options.published_order,
         "aligned": args.aligned,
         **finish_settings(options),
+        **given(args, "fidelity"),  # only then, so that earlier journals stay good
     }
 
 

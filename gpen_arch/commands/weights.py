@@ -1,4 +1,4 @@
-"""``gpen weights list|path|fetch``: the weight files from the command line."""
+"""``gpen weights list|path|fetch|convert``: the weight files from the command line."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from ..errors import GpenError
+from ..faces import DETECTORS
+from ..loading.conversion import convert_to_safetensors
+from ..networks import ARCHITECTURES
 from ..weights import Manifest, announcement, fetch_folder, find_weight, load_manifest, locate_entry
 from ..weights.locate import search_folders, unreachable_folders
 from .fetching import fetch_with_bar
 from .options import Subparsers, add_weights_dir
 from .terminal import notify, say
 
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
 
 def add_weights_command(subparsers: Subparsers) -> None:
-    """Add ``weights`` and its three actions to the parser."""
+    """Add ``weights`` and its actions to the parser."""
     parser = subparsers.add_parser(
         "weights", help="list, find and fetch weight files", description=__doc__
     )
@@ -32,6 +39,23 @@ def add_weights_command(subparsers: Subparsers) -> None:
     fetching.add_argument("ids", nargs="+", metavar="ID", help="id or file name")
     fetching.add_argument("--offline", action="store_true", help="forbid the network")
     fetching.set_defaults(handler=_run_fetch)
+    _add_convert(actions, shared)
+
+
+def _add_convert(actions: Subparsers, shared: argparse.ArgumentParser) -> None:
+    converting = actions.add_parser(
+        "convert",
+        parents=[shared],
+        help="write any weight file that can be read as safetensors",
+        description="Write a weight file (.pth, .onnx, ...) as .safetensors, then load both and "
+        "compare every number. An existing file is never replaced.",
+    )
+    converting.add_argument("source", metavar="IN", help="id, file name or path")
+    converting.add_argument("target", type=Path, metavar="OUT.safetensors", help="the new file")
+    converting.add_argument(
+        "--dtype", choices=tuple(_DTYPES), help="of its numbers (those of the input)"
+    )
+    converting.set_defaults(handler=_run_convert)
 
 
 def format_table(manifest: Manifest, folders: Sequence[Path]) -> str:
@@ -73,6 +97,19 @@ def _run_fetch(args: argparse.Namespace) -> int:
         say(str(fetch_with_bar(entry, folder, offline=args.offline)))
 
     return _for_each(args.ids, fetch_one)
+
+
+def _run_convert(args: argparse.Namespace) -> int:
+    dtype = None if args.dtype is None else _DTYPES[args.dtype]
+    among = (*(kind.architecture for kind in DETECTORS), *ARCHITECTURES)
+    source = find_weight(args.source, args.weights_dir)
+    done = convert_to_safetensors(source, args.target, dtype, among)
+    rounded = "" if dtype is None else f", as {args.dtype} holds them"
+    say(
+        f"{done.path}: {done.label}, {done.numbers:,} numbers, {done.size / 2**20:.1f} MiB. "
+        f"Both files were loaded: every number is equal{rounded}."
+    )
+    return 0
 
 
 def _for_each(names: Sequence[str], action: Callable[[str], None]) -> int:

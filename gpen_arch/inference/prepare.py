@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
@@ -16,6 +17,8 @@ from .fast_gpen import FastGPEN
 from .fast_rrdbnet import FastRRDBNet
 from .forms import Form, Target
 from .fusion import require_compiler
+
+logger = logging.getLogger(__name__)
 
 
 class PreparedNetwork(nn.Module):
@@ -80,11 +83,20 @@ def prepare_for_inference(
     parameter = next(network.parameters())
     target = Target(
         torch.device(device or parameter.device),
-        dtype or parameter.dtype,
+        _safe_dtype(network, dtype or parameter.dtype),
         frozenset(without),
         compiled,
     )
     return PreparedNetwork(network, target).eval().requires_grad_(False)
+
+
+def _safe_dtype(network: nn.Module, dtype: torch.dtype) -> torch.dtype:
+    """What was asked for, or fp32 in place of an fp16 in which the network would overflow."""
+    architecture = architecture_of(network)
+    if dtype != torch.float16 or architecture is None or architecture.half:
+        return dtype
+    logger.warning("%s is computed in fp32: fp16 cannot hold its numbers", architecture.label)
+    return torch.float32
 
 
 def fast_form(network: nn.Module, target: Target) -> nn.Module:

@@ -24,7 +24,6 @@ _SIGNATURES = (
     (b"%PDF", "a PDF document"),
     (b"GGUF", "a GGUF file, which holds other networks"),
     (b"\x89HDF", "an HDF5 file, which holds other networks"),
-    (b"\x08\x07\x12", "an ONNX file: use the checkpoint that it was made from"),
 )
 
 
@@ -50,6 +49,11 @@ def describe_contents(head: bytes) -> str | None:
 def looks_like_safetensors(head: bytes) -> bool:
     """Whether the bytes begin with the length of a JSON table, and that table."""
     return head[8:9] == b"{" and head[6:8] == b"\0\0"
+
+
+def looks_like_onnx(head: bytes) -> bool:
+    """Whether the bytes begin with the version of ONNX's format, and one of the next fields."""
+    return head[:1] == b"\x08" and head[1:2] < b"\x20" and head[2:3] in (b"\x12", b"\x3a", b"\x42")
 
 
 def _is_text(head: bytes) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ..networks import ARCHITECTURES, Architecture, recognise
+from .onnx import names_in_onnx
 from .pickles import LEGACY_PICKLES, archive_oddity
 
 _MOST_FILES = 4096  # that are remembered
@@ -50,11 +51,13 @@ def recognise_file(
 
 
 @lru_cache(maxsize=_MOST_FILES)
-def _names(path: Path, _size: int, _modified: int) -> frozenset[str]:
+def _names(path: Path, size: int, _modified: int) -> frozenset[str]:
     try:
         with path.open("rb") as file:
             if path.suffix.lower() == ".safetensors":
                 names = _names_of_safetensors(file)
+            elif path.suffix.lower() == ".onnx":
+                names = names_in_onnx(file, size)
             elif zipfile.is_zipfile(file):
                 names = _names_of_archive(file)
             else:

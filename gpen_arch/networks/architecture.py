@@ -106,6 +106,10 @@ class Architecture:
         enlargement: of a super-resolution network.
         activation_bytes: bytes of all tensors alive at once in one pass without gradients; tests
             measure it.
+        half: whether it may be computed in fp16, whose range is small; otherwise fp32 takes its
+            place.
+        set_fidelity: tells a network how far it keeps to its input (1) rather than to what it has
+            learned of faces (0); None where a network has no such choice.
         adapt: a checkpoint's tensors under the network's own names, without what it has no use
             for.
     """
@@ -119,4 +123,6 @@ class Architecture:
     crops: Callable[[nn.Module], FaceCrops] | None = None
     enlargement: Callable[[nn.Module], Enlargement] | None = None
     activation_bytes: ActivationBytes = generous_bytes
+    half: bool = True
+    set_fidelity: Callable[[nn.Module, float], None] | None = None
     adapt: Callable[[StateDict], StateDict] = dict

@@ -6,7 +6,17 @@ from collections.abc import Container, Sequence
 
 from torch import nn
 
-from . import arcface, discriminator, eqface, gpen, parsenet, rrdbnet
+from . import (
+    arcface,
+    codeformer,
+    discriminator,
+    eqface,
+    gfpgan,
+    gpen,
+    parsenet,
+    restoreformer,
+    rrdbnet,
+)
 from .architecture import Architecture, Role
 
 ARCHITECTURES: tuple[Architecture, ...] = (
@@ -17,6 +27,9 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     eqface.QUALITY,
     arcface.ARCHITECTURE,
     parsenet.ARCHITECTURE,
+    gfpgan.ARCHITECTURE,
+    restoreformer.ARCHITECTURE,
+    codeformer.ARCHITECTURE,
 )
 
 

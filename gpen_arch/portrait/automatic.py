@@ -90,10 +90,18 @@ def choose(
     for index, entry in enumerate(ranked):
         path = _usable(entry, folders, passed_over)
         if path is not None:
-            better = next((each for each in ranked[:index] if each.fetchable), None)
+            better = next((each for each in ranked[:index] if _is_better(each, entry)), None)
             return Choice(role, entry, path, better, tuple(passed_over))
     better = next((each for each in ranked if each.fetchable), None)
     return Choice(role, better=better, passed_over=tuple(passed_over))
+
+
+def _is_better(preferred: WeightEntry, entry: WeightEntry) -> bool:
+    """Whether a file is worth fetching where another is here: not the same weights once more.
+
+    The same weights in another format have the same name, but for its end.
+    """
+    return preferred.fetchable and Path(preferred.file).stem != Path(entry.file).stem
 
 
 def _usable(

@@ -8,10 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..checks import require_number
+from ..errors import InvalidOptionError
 from ..faces import FaceDetector, load_detector
 from ..faces.parsing import FaceParser, load_parser
 from ..inference import prepare_for_inference
-from ..loading import load_for
+from ..loading import LoadedNetwork, load_for
+from ..networks import with_role
 from ..weights import load_manifest
 from ..weights.locate import check_contents
 from .automatic import NO_NETWORK, Choice
@@ -63,14 +66,18 @@ def load_models(
     device: torch.device,
     dtype: torch.dtype,
     compiled: bool = False,
+    fidelity: float | None = None,
 ) -> Models:
     """Load a restorer, and the detector, upscaler and parser that are wanted beside it.
 
     Raises:
+        InvalidOptionError: ``fidelity``, and the restorer has no such choice.
         GpenError: a file cannot be read, or is of another kind.
     """
-    network = load_for("restorer", model.checked()).network
-    prepared = prepare_for_inference(network, dtype, device=device, compiled=compiled)
+    loaded = load_for("restorer", model.checked())
+    if fidelity is not None:
+        set_fidelity(loaded, fidelity, model.name)
+    prepared = prepare_for_inference(loaded.network, dtype, device=device, compiled=compiled)
     input_range = load_manifest().input_range(model.name)
     names = {"model": model.name}
     if detector is not None:
@@ -88,6 +95,22 @@ def load_models(
         parser=None if parser is None else load_parser(parser.checked(), device),
         names=names,
     )
+
+
+def set_fidelity(loaded: LoadedNetwork, fidelity: float, name: str) -> None:
+    """Tell a network how far it keeps to its input: 1 wholly, 0 not at all.
+
+    Raises:
+        InvalidOptionError: not 0..1, or the network has no such choice.
+    """
+    require_number("fidelity", fidelity, 0, 1)
+    if loaded.architecture.set_fidelity is None:
+        able = (each.label for each in with_role("restorer") if each.set_fidelity is not None)
+        raise InvalidOptionError(
+            f"fidelity: expected a network that can be told it ({', '.join(able)}), found {name} "
+            f"({loaded.architecture.label}); leave it out"
+        )
+    loaded.architecture.set_fidelity(loaded.network, fidelity)
 
 
 def _load_upscaler(file: NetworkFile, device: torch.device, dtype: torch.dtype) -> nn.Module:

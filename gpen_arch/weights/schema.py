@@ -16,7 +16,7 @@ EVIDENCE = frozenset({"none", "1", "2+", "own"})
 """Who states the hash: nobody, one public source, several independent ones, or this project."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(pth|pt|safetensors)")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(pth|pt|safetensors|onnx)")
 
 _REQUIRED_TEXT = (
     "id",
@@ -89,7 +89,9 @@ def check_names(label: str, file: object, aliases: Iterable[object]) -> None:
     """Check that names are bare file names, which cannot lead out of a folder."""
     for field, name in (("file", file), *(("aliases", alias) for alias in aliases)):
         if not isinstance(name, str) or not _FILE_NAME.fullmatch(name):
-            raise wrong(label, field, "a bare file name ending in .pth, .pt or .safetensors", name)
+            raise wrong(
+                label, field, "a bare file name ending in .pth, .pt, .safetensors or .onnx", name
+            )
 
 
 def check_pin(label: str, size: object, digest: object) -> None:

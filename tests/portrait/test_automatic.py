@@ -116,6 +116,21 @@ def test_what_ships_is_the_last_choice_and_what_does_no_doubling_none(role: str)
     assert all("x4" not in entry.id and "x1" not in entry.id for entry in ranked)
 
 
+def test_the_same_weights_in_another_format_are_no_better(folder: Path) -> None:
+    manifest = unpinned()
+    other_format = dataclasses.replace(
+        load_manifest().get("GPEN-BFR-512.onnx"), auto_rank=1, sha256="ab" * 32
+    )
+    others = tuple(each for each in manifest.entries if each.id != other_format.id)
+    manifest = Manifest((other_format, *others))
+    save_gpen(folder / "GPEN-BFR-1024.pth")
+    choice = choose("restoration", [folder], manifest=manifest)
+    assert choice.better == other_format
+    save_gpen(folder / "GPEN-BFR-512.pth")
+    choice = choose("restoration", [folder], manifest=manifest)
+    assert (choice.name, choice.better) == ("GPEN-BFR-512", None)
+
+
 def test_a_better_file_of_the_package_takes_one_row(folder: Path) -> None:
     """As the next restorer and the first upscaler will: by role and rank, nowhere by id."""
     known = load_manifest()

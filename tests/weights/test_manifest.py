@@ -70,6 +70,14 @@ def test_shipped_manifest_pins_exactly_what_is_published():
     assert {name: pin for name, pin in pinned.items() if not name.startswith("gpen-demo")} == {
         "GPEN-BFR-512.pth": (284085738, "f1002c41"),
         "GPEN-BFR-256.pth": (75573183, "56ba6ed9"),
+        "GPEN-BFR-512.onnx": (284244491, "bf80acb8"),
+        "GPEN-BFR-256.onnx": (75715262, "aa5bd3ab"),
+        "GPEN-BFR-1024.onnx": (285101993, "cec88920"),
+        "GPEN-BFR-2048.onnx": (285469146, "d0229ff4"),
+        "GFPGANv1.4.pth": (348632874, "e2cd4703"),
+        "GFPGANv1.3.pth": (348632874, "c953a88f"),
+        "RestoreFormer.pth": (290785322, "07404d44"),
+        "codeformer.pth": (376637898, "1009e537"),
         "realesrnet_x2.pth": (77228423, "a8bc646e"),
         "RealESRGAN_x2plus.pth": (67061725, "49fafd45"),
         "RealESRNet_x4plus.pth": (67040989, "a820b9bd"),
@@ -102,7 +110,7 @@ def card_of(path: Path, name: str) -> str:
 
 def test_gpen_weights_say_that_they_are_non_commercial():
     published = [e for e in load_manifest().entries if e.id.startswith("GPEN-")]
-    assert len(published) == 9
+    assert len(published) == 13
     assert {entry.short_licence for entry in published} == {"non-commercial"}
 
 
