@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.faces import ORDERS, FaceSet, Order, detect_faces, select_faces
-from . import host, loaders, previews, tensors
+from . import host, loaders, memory, previews, tensors
 from .drawing import draw_faces, filled_boxes
 from .sockets import (
     BoundingBoxSocket,
@@ -225,8 +225,7 @@ def find_faces(
 ) -> FaceSet:
     """Run a detector under the model manager."""
     hosted = expect(detector, host.Hosted, "detector", "Load Face Detector")
-    height, width = picture.size
-    needed = hosted.owner.activation_bytes(len(picture), height, width)
+    needed = memory.searching_bytes(hosted.owner, len(picture), picture.size, max_side or None)
     with host.in_use(hosted, activations=needed):
         return detect_faces(
             picture.pixels,

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import comfy.model_management as management
+import comfy.model_patcher
 import comfy.utils
 import folder_paths
 import torch
@@ -65,7 +67,7 @@ def full_path(key: str, name: str) -> Path | None:
 # Devices and memory -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hosted:
     """A network in the care of ComfyUI's model manager.
 
@@ -74,12 +76,9 @@ class Hosted:
 
     name: str
     owner: Any
+    network: nn.Module
     patcher: ModelPatcher
     dtype: torch.dtype
-
-    @property
-    def network(self) -> nn.Module:
-        return self.patcher.model
 
 
 def compute_device() -> torch.device:
@@ -89,10 +88,52 @@ def compute_device() -> torch.device:
 
 def adopt(name: str, owner: Any, network: nn.Module, dtype: torch.dtype) -> Hosted:
     """Hand a network over to the model manager, which decides when it is on the GPU."""
-    patcher = ModelPatcher(
-        network, load_device=compute_device(), offload_device=management.unet_offload_device()
+    # Newer cores put there, while they start, a patcher whose memory others take as they need it.
+    kind = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
+    patcher = kind(
+        _named(name, network),
+        load_device=compute_device(),
+        offload_device=management.unet_offload_device(),
     )
-    return Hosted(name, owner, patcher, dtype)
+    return Hosted(name, owner, network, patcher, dtype)
+
+
+def _named(name: str, network: nn.Module) -> nn.Module:
+    """The network inside a module of a class of that name, which is what the core's log says."""
+    return type(name, (nn.Sequential,), {})(network)
+
+
+_left: WeakKeyDictionary[Hosted, str] = WeakKeyDictionary()
+_HELD = "gpen_network"
+
+
+def leave_to_manager(model: Hosted, role: str) -> Hosted:
+    """Keep a network for as long as the model manager has it loaded, and no longer.
+
+    For networks that no node's output owns. Of each role one is kept, the last.
+    """
+    _left[model] = role
+    return model
+
+
+def let_go(role: str) -> None:
+    """Forget the network of that role that was left to the manager."""
+    for entry in list(management.current_loaded_models):
+        held: Hosted | None = getattr(entry, _HELD, None)
+        if held is not None and _left[held] == role:
+            delattr(entry, _HELD)
+
+
+def _hold(model: Hosted) -> None:
+    """Let the manager's own entry own the network.
+
+    The manager knows what it has loaded by weak references alone. A callback when it unloads would
+    come too early: a network that dies then takes its entry out of the list that is being walked.
+    """
+    let_go(_left[model])
+    for entry in management.current_loaded_models:
+        if entry.model is model.patcher:
+            setattr(entry, _HELD, model)
 
 
 def choose_dtype(choice: str) -> torch.dtype:
@@ -111,14 +152,20 @@ def in_use(*models: Hosted, activations: int = 0) -> Generator[None, None, None]
     While it lasts, an interrupt by the user raises from within the work: before every operation of
     torch, so that a face or a tile that takes seconds does not delay it.
     """
-    management.load_models_gpu(
-        [model.patcher for model in models], memory_required=activations, force_full_load=True
-    )
+    _load([model.patcher for model in models], activations)
     for model in models:
-        # The manager moves the modules that have parameters; ours have buffers elsewhere.
-        model.network.to(model.patcher.load_device)
+        if model in _left:
+            _hold(model)
     with Interruptible():
         yield
+
+
+def _load(patchers: list[ModelPatcher], activations: int) -> None:
+    management.load_models_gpu(patchers, memory_required=activations, force_full_load=True)
+    for patcher in patchers:
+        # The manager moves the modules that have parameters, newer ones those of the core's own
+        # layers; ours have buffers elsewhere.
+        patcher.model.to(patcher.load_device)
 
 
 class Interruptible(TorchFunctionMode):
@@ -137,10 +184,18 @@ class Interruptible(TorchFunctionMode):
 
 @contextmanager
 def borrowed(descriptor: Any, activations: int) -> Generator[torch.device, None, None]:
-    """Have an UPSCALE_MODEL of the core on the compute device, and off it afterwards."""
+    """Have an UPSCALE_MODEL of the core on the compute device.
+
+    Newer cores have it in the manager's care, where it stays; without, it is moved off afterwards.
+    """
+    patcher = getattr(descriptor, "patcher", None)
+    if isinstance(patcher, ModelPatcher):
+        _load([patcher], activations)
+        with Interruptible():
+            yield patcher.load_device
+        return
     device = compute_device()
-    needed = management.module_size(descriptor.model) + activations
-    management.free_memory(needed, device)
+    make_room(management.module_size(descriptor.model) + activations)
     descriptor.to(device)
     try:
         with Interruptible():
@@ -176,9 +231,20 @@ def free_memory() -> int:
     return int(cast(int, management.get_total_memory(device)) * 0.8)
 
 
+def empty_cache() -> None:
+    """Give memory that torch holds for later back to the device, whatever device that is."""
+    management.soft_empty_cache()
+
+
 def _free_bytes(device: torch.device) -> int:
+    # Newer patchers count what the core could take from its other models at once; any of them.
+    loaded = management.loaded_models()
+    ask = next(
+        (model.get_free_memory for model in loaded if hasattr(model, "get_free_memory")),
+        management.get_free_memory,
+    )
     # Asked for one figure, the core gives one; its signature allows for two.
-    return int(cast(int, management.get_free_memory(device)))
+    return int(cast(int, ask(device)))
 
 
 # Pictures out -------------------------------------------------------------------------------------

@@ -58,6 +58,15 @@ def frames_per_pass(size: Sequence[int]) -> int:
     return max(1, _PIXELS_PER_PASS // (size[0] * size[1]))
 
 
+def searched_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """Height and width at which pictures of ``size`` are searched; see :func:`detect_faces`."""
+    longer = max(size)
+    if max_side is None or longer <= max_side:
+        return size
+    scale = max(1, round(max_side * _SHRUNK_SHARE)) / longer
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def check_request(images: Tensor, confidence: float) -> None:
     """Raise unless these are RGB pictures and a confidence to look for faces with."""
     require_shape(images, "images", ("N", 3, "H", "W"))
@@ -114,10 +123,7 @@ def detect_unchecked(
 ) -> FaceSet:
     """:func:`detect_faces` for callers who have looked at pictures and options already."""
     height, width = images.shape[-2:]
-    scale = 1.0
-    if max_side is not None and max(height, width) > max_side:
-        scale = max(1, round(max_side * _SHRUNK_SHARE)) / max(height, width)
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    size = searched_size((height, width), max_side)
     faces: list[Face] = []
     on_progress(0, len(images))
     for start in range(0, len(images), step := frames_per_pass(size)):
