@@ -152,20 +152,17 @@ def in_use(*models: Hosted, activations: int = 0) -> Generator[None, None, None]
     While it lasts, an interrupt by the user raises from within the work: before every operation of
     torch, so that a face or a tile that takes seconds does not delay it.
     """
-    _load([model.patcher for model in models], activations)
+    patchers = [model.patcher for model in models]
+    if patchers:
+        management.load_models_gpu(patchers, memory_required=activations, force_full_load=True)
     for model in models:
+        # The manager moves the modules that have parameters, newer ones those of the core's own
+        # layers; ours have buffers elsewhere.
+        model.network.to(model.patcher.load_device)
         if model in _left:
             _hold(model)
     with Interruptible():
         yield
-
-
-def _load(patchers: list[ModelPatcher], activations: int) -> None:
-    management.load_models_gpu(patchers, memory_required=activations, force_full_load=True)
-    for patcher in patchers:
-        # The manager moves the modules that have parameters, newer ones those of the core's own
-        # layers; ours have buffers elsewhere.
-        patcher.model.to(patcher.load_device)
 
 
 class Interruptible(TorchFunctionMode):
@@ -182,24 +179,23 @@ class Interruptible(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@contextmanager
-def borrowed(descriptor: Any, activations: int) -> Generator[torch.device, None, None]:
-    """Have an UPSCALE_MODEL of the core on the compute device.
-
-    Newer cores have it in the manager's care, where it stays; without, it is moved off afterwards.
-    """
+def in_the_cores_care(descriptor: Any) -> Hosted | None:
+    """An UPSCALE_MODEL that the core has handed to its manager, as newer ones do; or None."""
     patcher = getattr(descriptor, "patcher", None)
-    if isinstance(patcher, ModelPatcher):
-        _load([patcher], activations)
-        with Interruptible():
-            yield patcher.load_device
-        return
-    device = compute_device()
+    if not isinstance(patcher, ModelPatcher):
+        return None
+    dtype = next(descriptor.model.parameters()).dtype
+    return Hosted("upscale_model", descriptor, descriptor.model, patcher, dtype)
+
+
+@contextmanager
+def borrowed(descriptor: Any, activations: int) -> Generator[None, None, None]:
+    """Have an UPSCALE_MODEL in nobody's care on the compute device, and off it afterwards."""
     make_room(management.module_size(descriptor.model) + activations)
-    descriptor.to(device)
+    descriptor.to(compute_device())
     try:
         with Interruptible():
-            yield device
+            yield
     finally:
         descriptor.to("cpu")
 

@@ -137,7 +137,7 @@ class PortraitEnhance(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, scale: str, **others: Any) -> list[str]:
-        """The sockets that are needed: a connected upscaler, where there is something to upscale."""
+        """The sockets that are needed: a connected upscaler where something is upscaled."""
         return ["upscale_model"] if "upscale_model" in others and scale != "1" else []
 
     @classmethod

@@ -181,8 +181,7 @@ def upscaler_in_use(
     if descriptor is not None:
         described = _describe(descriptor, dtype)
         room = _activations(described, tile)
-        # The core's upscaler first: room for it could cost networks that are in use already.
-        with host.borrowed(descriptor, room), host.in_use(*others, activations=activations):
+        with _descriptor_in_use(descriptor, room, others, activations):
             yield described
     elif file is None:
         with host.in_use(*others, activations=activations):
@@ -192,6 +191,20 @@ def upscaler_in_use(
         room = max(_activations(Upscaler.of(hosted.network), tile), activations)
         with host.in_use(*others, hosted, activations=room):
             yield Upscaler.of(hosted.network)
+
+
+@contextmanager
+def _descriptor_in_use(
+    descriptor: Any, room: int, others: tuple[host.Hosted, ...], activations: int
+) -> Generator[None, None, None]:
+    hosted = host.in_the_cores_care(descriptor)
+    if hosted is not None:
+        with host.in_use(*others, hosted, activations=max(room, activations)):
+            yield
+    else:
+        # First this one: room for it could cost networks that are in use already.
+        with host.borrowed(descriptor, room), host.in_use(*others, activations=activations):
+            yield
 
 
 def enlarged(alpha: Tensor | None, scale: int) -> Tensor | None:
