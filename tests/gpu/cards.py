@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 import torch
+from torch import nn
 
 GIB = 2**30
 STATES = {
@@ -32,11 +34,6 @@ class Card:
         self.management, self.capacity, self.device = management, capacity, device
         management.get_total_memory = self._total
         management.get_free_memory = self._free
-
-    def loaded(self) -> int:
-        """Bytes of weights that the manager has on the card, by its own books."""
-        entries = self.management.current_loaded_models
-        return sum(each.model_loaded_memory() for each in entries if each.device == self.device)
 
     def free(self) -> tuple[int, int]:
         """Free bytes, and those of them that torch holds already."""
@@ -97,6 +94,7 @@ class CountedCard(Card):
         self.emptied = 0
         self.requests: list[int] = []
         self._highest = 0
+        self._models: WeakSet[nn.Module] = WeakSet()
         management.get_torch_device = lambda: self.device
         management.is_device_cpu = lambda device: device == torch.device("cpu")
         management.soft_empty_cache = self._empty_cache
@@ -104,12 +102,18 @@ class CountedCard(Card):
         load = management.load_models_gpu
 
         def load_and_count(models: Any, memory_required: float = 0, **others: Any) -> Any:
+            self._models.update(each.model for each in models)
             result = load(models, memory_required=memory_required, **others)
             self.requests.append(int(memory_required))
             self._highest = max(self._highest, self.loaded() + int(memory_required))
             return result
 
         management.load_models_gpu = load_and_count
+
+    def loaded(self) -> int:
+        """Bytes of weights on the card, by the books of the patchers."""
+        # Not by the manager's list, which lacks an entry while it is loaded once more.
+        return int(sum(each.model_loaded_weight_memory for each in self._models))
 
     def free(self) -> tuple[int, int]:
         return self.capacity - self.loaded(), 0

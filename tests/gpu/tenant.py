@@ -79,7 +79,7 @@ def main() -> None:
         "--settings", nargs="+", choices=STATES, default=list(STATES), help="the core's arguments"
     )
     parser.add_argument("--model", default="", help="GPEN model; by default an untrained GPEN-512")
-    parser.add_argument("--quick", action="store_true", help="small pictures, three frames")
+    parser.add_argument("--quick", action="store_true", help="small pictures, two frames")
     parser.add_argument("--counted", action="store_true", help="without a card, see above")
     asked = parser.parse_args()
     rows: list[Row] = []

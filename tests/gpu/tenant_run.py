@@ -25,6 +25,8 @@ WIDTH = 4096
 LAYERS = 155  # of 4096 x 4096: 2.6 thousand million parameters, as many as SDXL's network has
 UNTRAINED = "untrained-512.pth"
 EXAMPLES = ROOT / "examples"
+FULL = (512, (4320, 7680), (720, 1280, 300))
+"""A side, a height and a width, and those of a clip with its frames."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,21 @@ class Job:
 
 def jobs(quick: bool) -> Iterator[Job]:
     """What is done beside the neighbour; ``quick`` does it on small pictures and few frames."""
-    yield Job("1 face", lambda: load_example("astronaut.jpg", side=512), scale="2")
-    group = lambda: load_example("solvay_1927.jpg", side=640 if quick else 0)  # noqa: E731
-    yield Job("50 faces", lambda: group().repeat(2, 1, 1, 1))
-    large = (720, 1280) if quick else (4320, 7680)
-    yield Job("8K picture", lambda: resized(load_example("astronaut.jpg"), large))
-    frames = 3 if quick else 300
-    yield Job(
-        "clip",
-        lambda: resized(load_example("astronaut.jpg"), (720, 1280)).repeat(frames, 1, 1, 1),
-    )
+
+    def group() -> Tensor:
+        image = load_example("solvay_1927.jpg", side=640 if quick else 0)
+        return (image[:, :, 100:300] if quick else image).repeat(2, 1, 1, 1)
+
+    def portrait(height: int, width: int, frames: int = 1) -> Tensor:
+        image = load_example("astronaut.jpg").movedim(-1, 1)
+        image = nn.functional.interpolate(image, (height, width), mode="bilinear").movedim(1, -1)
+        return image.repeat(frames, 1, 1, 1)
+
+    side, wide, clip = (256, (360, 640), (180, 320, 2)) if quick else FULL
+    yield Job("1 face", lambda: portrait(side, side), scale="2")
+    yield Job("50 faces", group)
+    yield Job("8K picture", lambda: portrait(*wide))
+    yield Job("clip", lambda: portrait(*clip))
 
 
 def load_example(name: str, side: int = 0) -> Tensor:
@@ -56,11 +63,6 @@ def load_example(name: str, side: int = 0) -> Tensor:
     if side:
         picture.thumbnail((side, side))
     return torch.from_numpy(np.asarray(picture).copy()).float()[None] / 255
-
-
-def resized(image: Tensor, size: tuple[int, int]) -> Tensor:
-    pixels = nn.functional.interpolate(image.movedim(-1, 1), size, mode="bilinear")
-    return pixels.movedim(1, -1).contiguous()
 
 
 def neighbour(management: ModuleType, card: Card) -> Any:
