@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
-from weakref import WeakKeyDictionary
 
 import comfy.model_management as management
 import comfy.model_patcher
@@ -25,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 from ..gpen_arch.device.choice import resolve_dtype
 from ..gpen_arch.progress import ProgressCallback
 from ..gpen_arch.weights.roles import FOLDERS, OWN_FOLDER
+from . import ownership
 from .tensors import image_of
 
 WEIGHT_SUFFIXES = frozenset({".pth", ".pt", ".safetensors"})
@@ -103,37 +103,9 @@ def _named(name: str, network: nn.Module) -> nn.Module:
     return type(name, (nn.Sequential,), {})(network)
 
 
-_left: WeakKeyDictionary[Hosted, str] = WeakKeyDictionary()
-_HELD = "gpen_network"
-
-
-def leave_to_manager(model: Hosted, role: str) -> Hosted:
-    """Keep a network for as long as the model manager has it loaded, and no longer.
-
-    For networks that no node's output owns. Of each role one is kept, the last.
-    """
-    _left[model] = role
-    return model
-
-
 def let_go(role: str) -> None:
-    """Forget the network of that role that was left to the manager."""
-    for entry in list(management.current_loaded_models):
-        held: Hosted | None = getattr(entry, _HELD, None)
-        if held is not None and _left[held] == role:
-            delattr(entry, _HELD)
-
-
-def _hold(model: Hosted) -> None:
-    """Let the manager's own entry own the network.
-
-    The manager knows what it has loaded by weak references alone. A callback when it unloads would
-    come too early: a network that dies then takes its entry out of the list that is being walked.
-    """
-    let_go(_left[model])
-    for entry in management.current_loaded_models:
-        if entry.model is model.patcher:
-            setattr(entry, _HELD, model)
+    """Forget the network of that role that was left to the manager; see :mod:`.ownership`."""
+    ownership.let_go(role, management.current_loaded_models)
 
 
 def choose_dtype(choice: str) -> torch.dtype:
@@ -159,8 +131,7 @@ def in_use(*models: Hosted, activations: int = 0) -> Generator[None, None, None]
         # The manager moves the modules that have parameters, newer ones those of the core's own
         # layers; ours have buffers elsewhere.
         model.network.to(model.patcher.load_device)
-        if model in _left:
-            _hold(model)
+        ownership.hold(model, model.patcher, management.current_loaded_models)
     with Interruptible():
         yield
 

@@ -22,7 +22,7 @@ from ..gpen_arch.loading import load_for
 from ..gpen_arch.portrait.restoration import FaceRestorer
 from ..gpen_arch.weights import load_manifest
 from ..gpen_arch.weights.roles import AUTO
-from . import host, previews, weights
+from . import host, ownership, previews, weights
 from .sockets import FaceDetectorSocket, GPENModelSocket, advanced, check_choices, declare
 
 DETECTOR_CHOICES = (AUTO, *sorted(kind.id for kind in DETECTORS))
@@ -135,7 +135,9 @@ def _open(
     if hosted is None:
         host.let_go(role)  # makes room for this one
         hosted = _opened[key] = load(found, dtype)
-    return hosted if owned else host.leave_to_manager(hosted, role)
+    if not owned:
+        ownership.leave_to_manager(hosted, role)
+    return hosted
 
 
 def _load_gpen(found: weights.Found, dtype: torch.dtype) -> host.Hosted:

@@ -239,6 +239,7 @@ def _half_precision(descriptor: Any, dtype: str) -> torch.dtype | None:
     """The half precision that is asked for, if the network allows it."""
     allowing = {"fp16": "supports_half", "bf16": "supports_bfloat16"}
     allowed = dtype in allowing and getattr(descriptor, allowing[dtype], False)
+    allowed = allowed and torch.amp.is_autocast_available(host.compute_device().type)
     return DTYPES[dtype] if allowed else None
 
 

@@ -58,15 +58,6 @@ def frames_per_pass(size: Sequence[int]) -> int:
     return max(1, _PIXELS_PER_PASS // (size[0] * size[1]))
 
 
-def searched_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
-    """Height and width at which pictures of ``size`` are searched; see :func:`detect_faces`."""
-    longer = max(size)
-    if max_side is None or longer <= max_side:
-        return size
-    scale = max(1, round(max_side * _SHRUNK_SHARE)) / longer
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
 def check_request(images: Tensor, confidence: float) -> None:
     """Raise unless these are RGB pictures and a confidence to look for faces with."""
     require_shape(images, "images", ("N", 3, "H", "W"))
@@ -134,6 +125,14 @@ def detect_unchecked(
     faces = [_enlarge(face, width / size[1], height / size[0]) for face in faces]
     chosen = tuple(face for face in faces if face.size >= min_size)
     return FaceSet(chosen, image_size=(height, width), frames=len(images))
+
+
+def searched_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """Height and width of what is searched of a picture of ``size``: itself, or a smaller copy."""
+    scale = 1.0
+    if max_side is not None and max(size) > max_side:
+        scale = max(1, round(max_side * _SHRUNK_SHARE)) / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
