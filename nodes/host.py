@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
+from weakref import finalize
 
 import comfy.model_management as management
 import comfy.model_patcher
@@ -21,6 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..gpen_arch.device.allocation import release_freed_memory
 from ..gpen_arch.device.choice import resolve_dtype
 from ..gpen_arch.progress import ProgressCallback
 from ..gpen_arch.weights.roles import FOLDERS, OWN_FOLDER
@@ -100,7 +102,18 @@ def adopt(name: str, owner: Any, network: nn.Module, dtype: torch.dtype) -> Host
 
 def _named(name: str, network: nn.Module) -> nn.Module:
     """The network inside a module of a class of that name, which is what the core's log says."""
-    return type(name, (nn.Sequential,), {})(network)
+    holder: nn.Module = type(name, (nn.Sequential,), {})(network)
+    finalize(holder, _give_back, vars(holder)["_modules"]).atexit = False
+    return holder
+
+
+def _give_back(modules: dict[str, nn.Module]) -> None:
+    """Let a network die whose last owner is gone, and the system have its memory.
+
+    Weights are so small each that glibc would keep all of them for later.
+    """
+    modules.clear()
+    release_freed_memory()
 
 
 def let_go(role: str) -> None:
