@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_arch.faces import ORDERS, FaceSet, Order, detect_faces, select_faces
+from ..gpen_arch.faces.detection import searched_size
 from . import host, loaders, previews, tensors
 from .drawing import draw_faces, filled_boxes
 from .sockets import (
@@ -225,8 +226,8 @@ def find_faces(
 ) -> FaceSet:
     """Run a detector under the model manager."""
     hosted = expect(detector, host.Hosted, "detector", "Load Face Detector")
-    height, width = picture.size
-    needed = hosted.owner.activation_bytes(len(picture), height, width)
+    searched = searched_size(picture.size, max_side or None)
+    needed = hosted.owner.activation_bytes(len(picture), *searched)
     with host.in_use(hosted, activations=needed):
         return detect_faces(
             picture.pixels,

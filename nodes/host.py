@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
+from weakref import finalize
 
 import comfy.model_management as management
+import comfy.model_patcher
 import comfy.utils
 import folder_paths
 import torch
@@ -20,9 +22,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..gpen_arch.device.allocation import release_freed_memory
 from ..gpen_arch.device.choice import resolve_dtype
 from ..gpen_arch.progress import ProgressCallback
 from ..gpen_arch.weights.roles import FOLDERS, OWN_FOLDER
+from . import ownership
 from .tensors import image_of
 
 WEIGHT_SUFFIXES = frozenset({".pth", ".pt", ".safetensors", ".onnx"})
@@ -71,7 +75,7 @@ def full_path(key: str, name: str) -> Path | None:
 # Devices and memory -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hosted:
     """A network in the care of ComfyUI's model manager.
 
@@ -80,12 +84,9 @@ class Hosted:
 
     name: str
     owner: Any
+    network: nn.Module
     patcher: ModelPatcher
     dtype: torch.dtype
-
-    @property
-    def network(self) -> nn.Module:
-        return self.patcher.model
 
 
 def compute_device() -> torch.device:
@@ -95,10 +96,35 @@ def compute_device() -> torch.device:
 
 def adopt(name: str, owner: Any, network: nn.Module, dtype: torch.dtype) -> Hosted:
     """Hand a network over to the model manager, which decides when it is on the GPU."""
-    patcher = ModelPatcher(
-        network, load_device=compute_device(), offload_device=management.unet_offload_device()
+    # Newer cores put there, while they start, a patcher whose memory others take as they need it.
+    kind = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
+    patcher = kind(
+        _named(name, network),
+        load_device=compute_device(),
+        offload_device=management.unet_offload_device(),
     )
-    return Hosted(name, owner, patcher, dtype)
+    return Hosted(name, owner, network, patcher, dtype)
+
+
+def _named(name: str, network: nn.Module) -> nn.Module:
+    """The network inside a module of a class of that name, which is what the core's log says."""
+    holder: nn.Module = type(name, (nn.Sequential,), {})(network)
+    finalize(holder, _give_back, vars(holder)["_modules"]).atexit = False
+    return holder
+
+
+def _give_back(modules: dict[str, nn.Module]) -> None:
+    """Let a network die whose last owner is gone, and the system have its memory.
+
+    Weights are so small each that glibc would keep all of them for later.
+    """
+    modules.clear()
+    release_freed_memory()
+
+
+def let_go(role: str) -> None:
+    """Forget the network of that role that was left to the manager; see :mod:`.ownership`."""
+    ownership.let_go(role, management.current_loaded_models)
 
 
 def choose_dtype(choice: str) -> torch.dtype:
@@ -117,12 +143,14 @@ def in_use(*models: Hosted, activations: int = 0) -> Generator[None, None, None]
     While it lasts, an interrupt by the user raises from within the work: before every operation of
     torch, so that a face or a tile that takes seconds does not delay it.
     """
-    management.load_models_gpu(
-        [model.patcher for model in models], memory_required=activations, force_full_load=True
-    )
+    patchers = [model.patcher for model in models]
+    if patchers:
+        management.load_models_gpu(patchers, memory_required=activations, force_full_load=True)
     for model in models:
-        # The manager moves the modules that have parameters; ours have buffers elsewhere.
+        # The manager moves the modules that have parameters, newer ones those of the core's own
+        # layers; ours have buffers elsewhere.
         model.network.to(model.patcher.load_device)
+        ownership.hold(model, model.patcher, management.current_loaded_models)
     with Interruptible():
         yield
 
@@ -141,16 +169,23 @@ class Interruptible(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def in_the_cores_care(descriptor: Any) -> Hosted | None:
+    """An UPSCALE_MODEL that the core has handed to its manager, as newer ones do; or None."""
+    patcher = getattr(descriptor, "patcher", None)
+    if not isinstance(patcher, ModelPatcher):
+        return None
+    dtype = next(descriptor.model.parameters()).dtype
+    return Hosted("upscale_model", descriptor, descriptor.model, patcher, dtype)
+
+
 @contextmanager
-def borrowed(descriptor: Any, activations: int) -> Generator[torch.device, None, None]:
-    """Have an UPSCALE_MODEL of the core on the compute device, and off it afterwards."""
-    device = compute_device()
-    needed = management.module_size(descriptor.model) + activations
-    management.free_memory(needed, device)
-    descriptor.to(device)
+def borrowed(descriptor: Any, activations: int) -> Generator[None, None, None]:
+    """Have an UPSCALE_MODEL in nobody's care on the compute device, and off it afterwards."""
+    make_room(management.module_size(descriptor.model) + activations)
+    descriptor.to(compute_device())
     try:
         with Interruptible():
-            yield device
+            yield
     finally:
         descriptor.to("cpu")
 
@@ -182,9 +217,20 @@ def free_memory() -> int:
     return int(cast(int, management.get_total_memory(device)) * 0.8)
 
 
+def empty_cache() -> None:
+    """Give memory that torch holds for later back to the device, whatever device that is."""
+    management.soft_empty_cache()
+
+
 def _free_bytes(device: torch.device) -> int:
+    # Newer patchers count what the core could take from its other models at once; any of them.
+    loaded = management.loaded_models()
+    ask = next(
+        (model.get_free_memory for model in loaded if hasattr(model, "get_free_memory")),
+        management.get_free_memory,
+    )
     # Asked for one figure, the core gives one; its signature allows for two.
-    return int(cast(int, management.get_free_memory(device)))
+    return int(cast(int, ask(device)))
 
 
 # Pictures out -------------------------------------------------------------------------------------

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from comfy_api.latest import io
@@ -21,7 +22,7 @@ from ..gpen_arch.loading import load_for
 from ..gpen_arch.portrait.restoration import FaceRestorer
 from ..gpen_arch.weights import load_manifest
 from ..gpen_arch.weights.roles import AUTO
-from . import host, previews, weights
+from . import host, ownership, previews, weights
 from .sockets import FaceDetectorSocket, GPENModelSocket, advanced, check_choices, declare
 
 DETECTOR_CHOICES = (AUTO, *sorted(kind.id for kind in DETECTORS))
@@ -81,16 +82,21 @@ class Opened:
     note: str = ""
 
 
-def open_gpen(model: str, dtype: str, if_missing: str) -> Opened:
-    """Load a face-restoration network and hand it to the model manager; its owner restores."""
+def open_gpen(model: str, dtype: str, if_missing: str, *, owned: bool = False) -> Opened:
+    """Load a face-restoration network and hand it to the model manager; its owner restores.
+
+    ``owned``: whether a node's output will own it; if not, it is left to the manager.
+    """
     chosen = weights.choose_file(model, "restoration", if_missing)
-    return Opened(_open_gpen(_required(chosen), host.choose_dtype(dtype)), chosen.note)
+    opened = _open("restoration", _load_gpen, _required(chosen), host.choose_dtype(dtype), owned)
+    return Opened(opened, chosen.note)
 
 
-def open_detector(name: str, if_missing: str) -> Opened:
-    """Load a face detector and hand it to the model manager; always in fp32 (it is small)."""
+def open_detector(name: str, if_missing: str, *, owned: bool = False) -> Opened:
+    """Load a face detector as :func:`open_gpen`; always in fp32 (it is small)."""
     chosen = weights.choose_file(name, "detection", if_missing)
-    return Opened(_open_detector(_required(chosen)), chosen.note)
+    opened = _open("detection", _load_detector, _required(chosen), torch.float32, owned)
+    return Opened(opened, chosen.note)
 
 
 def shipped_detector() -> host.Hosted:
@@ -99,8 +105,8 @@ def shipped_detector() -> host.Hosted:
 
 
 def open_upscaler(file: weights.Found, dtype: str) -> host.Hosted:
-    """Load an RRDBNet upscaler and hand it to the model manager."""
-    return _open_upscaler(file, host.choose_dtype(dtype))
+    """Load an upscaler and leave it to the model manager."""
+    return _open("upscaling", _load_upscaler, file, host.choose_dtype(dtype), owned=False)
 
 
 def _required(chosen: weights.Chosen) -> weights.Found:
@@ -109,25 +115,43 @@ def _required(chosen: weights.Chosen) -> weights.Found:
     return chosen.file
 
 
-# Nodes that load by name would read the file again on every run; `Found` changes with the file,
-# so that a replaced one is noticed. The manager still decides where the networks are.
+Load = Callable[[weights.Found, torch.dtype], host.Hosted]
+
+_opened: WeakValueDictionary[tuple[str, weights.Found, torch.dtype], host.Hosted]
+_opened = WeakValueDictionary()
+"""Every network that somebody owns: a node's output in the host's cache, or the model manager.
+
+By its role, its file (``Found`` changes with the file, so that a replaced one is noticed), and its
+dtype.
+"""
 
 
-@lru_cache(maxsize=2)
-def _open_gpen(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
+def _open(
+    role: str, load: Load, found: weights.Found, dtype: torch.dtype, owned: bool
+) -> host.Hosted:
+    """The network that is loaded already, or a new one."""
+    key = (role, found, dtype)
+    hosted = _opened.get(key)
+    if hosted is None:
+        host.let_go(role)  # makes room for this one
+        hosted = _opened[key] = load(found, dtype)
+    if not owned:
+        ownership.leave_to_manager(hosted, role)
+    return hosted
+
+
+def _load_gpen(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
     network = _prepared(load_for("restorer", found.checked()).network, dtype)
     restorer = FaceRestorer(network, input_range=load_manifest().input_range(found.name))
     return host.adopt(found.name, restorer, network, dtype)
 
 
-@lru_cache(maxsize=2)
-def _open_detector(found: weights.Found) -> host.Hosted:
+def _load_detector(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
     detector = load_detector(found.name, weights=found.checked())
-    return host.adopt(found.name, detector, detector.network, torch.float32)
+    return host.adopt(found.name, detector, detector.network, dtype)
 
 
-@lru_cache(maxsize=2)
-def _open_upscaler(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
+def _load_upscaler(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
     network = _prepared(load_for("upscaler", found.checked()).network, dtype)
     return host.adopt(found.name, network, network, dtype)
 
@@ -179,7 +203,7 @@ class LoadGPENModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: str, dtype: str, if_missing: str) -> io.NodeOutput:
-        opened = open_gpen(model, dtype, if_missing)
+        opened = open_gpen(model, dtype, if_missing, owned=True)
         return io.NodeOutput(opened.hosted, ui=previews.say(opened.note))
 
 
@@ -221,7 +245,7 @@ class LoadFaceDetector(io.ComfyNode):
 
     @classmethod
     def execute(cls, detector_name: str, if_missing: str) -> io.NodeOutput:
-        opened = open_detector(detector_name, if_missing)
+        opened = open_detector(detector_name, if_missing, owned=True)
         return io.NodeOutput(opened.hosted, ui=previews.say(opened.note))
 
 

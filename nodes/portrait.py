@@ -84,7 +84,7 @@ class PortraitEnhance(io.ComfyNode):
                     optional=True,
                     tooltip="From Load Face Detector, instead of the detector named above.",
                 ),
-                upscale.upscale_model_socket(),
+                upscale.upscale_model_socket(lazy=True),
                 late(advanced(confidence_input())),
                 late(max_side_input()),
                 late(advanced(min_face_size_input())),
@@ -136,6 +136,11 @@ class PortraitEnhance(io.ComfyNode):
         )
 
     @classmethod
+    def check_lazy_status(cls, scale: str, **others: Any) -> list[str]:
+        """The sockets that are needed: a connected upscaler where something is upscaled."""
+        return ["upscale_model"] if "upscale_model" in others and scale != "1" else []
+
+    @classmethod
     def fingerprint_inputs(
         cls,
         model: str | None = None,
@@ -168,6 +173,7 @@ class PortraitEnhance(io.ComfyNode):
         **rare: Any,
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
+        upscale_model = None if scale == "1" else upscale_model
         restoring = _restorer(gpen_model, model, dtype, if_missing)
         finding = _detector(detector, detector_name, if_missing)
         gpen, finder = restoring.hosted, finding.hosted

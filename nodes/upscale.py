@@ -9,9 +9,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..gpen_arch.device.choice import DTYPES
 from ..gpen_arch.errors import InvalidOptionError
 from ..gpen_arch.portrait.resizing import resize_lanczos
 from ..gpen_arch.portrait.upscaling import Upscaler, upscale_image
@@ -130,12 +132,17 @@ class BackgroundUpscale(io.ComfyNode):
         return io.NodeOutput(upscaled, ui=previews.say(chosen.note))
 
 
-def upscale_model_socket() -> io.UpscaleModel.Input:
+def upscale_model_socket(*, lazy: bool = False) -> io.UpscaleModel.Input:
     """The core's own upscalers, as an alternative to ours."""
     return io.UpscaleModel.Input(
         "upscale_model",
         optional=True,
-        tooltip="Any network of the core's Load Upscale Model, instead of the one named above.",
+        lazy=lazy,
+        tooltip=(
+            "Any network of the core's Load Upscale Model, instead of the one named above. It "
+            "calculates in fp16 or bf16 where dtype says so and the network allows it; otherwise "
+            "in its own precision."
+        ),
     )
 
 
@@ -172,10 +179,9 @@ def upscaler_in_use(
     ``others`` are made ready beside it, with room for their ``activations`` in bytes.
     """
     if descriptor is not None:
-        described = _describe(descriptor)
+        described = _describe(descriptor, dtype)
         room = _activations(described, tile)
-        # The core's upscaler first: room for it could cost networks that are in use already.
-        with host.borrowed(descriptor, room), host.in_use(*others, activations=activations):
+        with _descriptor_in_use(descriptor, room, others, activations):
             yield described
     elif file is None:
         with host.in_use(*others, activations=activations):
@@ -187,6 +193,20 @@ def upscaler_in_use(
             yield Upscaler.of(hosted.network)
 
 
+@contextmanager
+def _descriptor_in_use(
+    descriptor: Any, room: int, others: tuple[host.Hosted, ...], activations: int
+) -> Generator[None, None, None]:
+    hosted = host.in_the_cores_care(descriptor)
+    if hosted is not None:
+        with host.in_use(*others, hosted, activations=max(room, activations)):
+            yield
+    else:
+        # First this one: room for it could cost networks that are in use already.
+        with host.borrowed(descriptor, room), host.in_use(*others, activations=activations):
+            yield
+
+
 def enlarged(alpha: Tensor | None, scale: int) -> Tensor | None:
     """An alpha channel (B, H, W) at ``scale`` times its size."""
     if alpha is None:
@@ -194,20 +214,33 @@ def enlarged(alpha: Tensor | None, scale: int) -> Tensor | None:
     return tensors.resize_mask(alpha, (alpha.shape[-2] * scale, alpha.shape[-1] * scale))
 
 
-def _describe(descriptor: Any) -> Upscaler:
+def _describe(descriptor: Any, dtype: str) -> Upscaler:
     """An UPSCALE_MODEL as the core's tiling wants it."""
     if not all(hasattr(descriptor, name) for name in ("model", "scale", "to")):
         raise InvalidOptionError(
             "upscale_model: expected the output of Load Upscale Model, "
             f"found {type(descriptor).__name__}"
         )
-    dtype = next(descriptor.model.parameters()).dtype
-    return Upscaler(
-        descriptor,
-        descriptor.scale,
-        device=host.compute_device(),
-        dtype=dtype,
-    )
+    own = next(descriptor.model.parameters()).dtype
+    device = host.compute_device()
+    half = _half_precision(descriptor, dtype)
+    if half is None:
+        return Upscaler(descriptor, descriptor.scale, device=device, dtype=own)
+
+    def network(x: Tensor) -> Tensor:
+        # The weights stay as they are: other nodes use the same network.
+        with torch.autocast(device.type, half):
+            return descriptor(x)
+
+    return Upscaler(network, descriptor.scale, device=device, dtype=own)
+
+
+def _half_precision(descriptor: Any, dtype: str) -> torch.dtype | None:
+    """The half precision that is asked for, if the network allows it."""
+    allowing = {"fp16": "supports_half", "bf16": "supports_bfloat16"}
+    allowed = dtype in allowing and getattr(descriptor, allowing[dtype], False)
+    allowed = allowed and torch.amp.is_autocast_available(host.compute_device().type)
+    return DTYPES[dtype] if allowed else None
 
 
 def _activations(upscaler: Upscaler, tile: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..gpen_arch.errors import WeightsNotFoundError
@@ -12,7 +13,7 @@ from ..gpen_arch.loading import recognise_file
 from ..gpen_arch.networks import Role
 from ..gpen_arch.portrait.automatic import Choice, choose
 from ..gpen_arch.weights import WeightEntry, fetch, load_manifest, locate_entry, obtain
-from ..gpen_arch.weights.locate import check_contents
+from ..gpen_arch.weights.locate import check_contents, sha256_of
 from ..gpen_arch.weights.roles import AUTO, OWN_FOLDER, ROLE_FOLDERS
 from . import host
 
@@ -83,9 +84,22 @@ class Found:
 
     def checked(self) -> Path:
         """The path, after comparing a published file with its pin."""
-        if self.entry is not None:
+        if self.entry is not None and not _is_published(self):
             check_contents(self.entry, self.path, on_progress=lambda *_: host.check_interrupt())
         return self.path
+
+
+@lru_cache(maxsize=64)
+def _is_published(found: Found) -> bool:
+    """Whether a file's contents are those of its pin; read once, as long as it stays the same."""
+    entry = found.entry
+    if entry is None or entry.sha256 is None or found.size != entry.bytes:
+        return False
+    try:
+        digest = sha256_of(found.path, on_progress=lambda *_: host.check_interrupt())
+    except OSError:  # loading it says why
+        return False
+    return digest == entry.sha256
 
 
 @dataclass(frozen=True)
@@ -143,16 +157,16 @@ def find(name: str, role: str, if_missing: str = ERROR) -> Found:
 
 
 def identity(name: str, role: str) -> str:
-    """Changes whenever the file behind a name does: for ``fingerprint_inputs``."""
+    """Changes whenever the contents behind a name do: for ``fingerprint_inputs``.
+
+    Of a published file it is the pin, before a run has fetched the file as afterwards.
+    """
     if name == AUTO:
         return _automatic_identity(role)
     entry = load_manifest().find(name)
-    path = (
-        _own_file(name, role)
-        if entry is None
-        else locate_entry(entry, host.model_folders(entry.folder))
-    )
-    return f"{name}: missing" if path is None else str(Found.at(name, path))
+    if entry is None:
+        return _identity(name, _own_file(name, role), None)
+    return _identity(name, locate_entry(entry, host.model_folders(entry.folder)), entry)
 
 
 def _automatic_identity(role: str) -> str:
@@ -160,7 +174,15 @@ def _automatic_identity(role: str) -> str:
         choice = _automatic(role)
     except WeightsNotFoundError as error:  # running the node says so
         return str(error)
-    return choice.name if choice.path is None else str(Found.at(choice.name, choice.path))
+    return _identity(choice.name, choice.path, choice.entry)
+
+
+def _identity(name: str, path: Path | None, entry: WeightEntry | None) -> str:
+    pin = entry.sha256 if entry is not None else None
+    if path is None:
+        return f"{name}: {pin or 'missing'}"
+    found = Found.at(name, path, entry)
+    return f"{name}: {pin}" if _is_published(found) else str(found)
 
 
 def _fetch(entry: WeightEntry, folder: Path) -> Path:

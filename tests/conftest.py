@@ -15,7 +15,7 @@ from .host.shim import sitecustomize  # noqa: F401
 
 # Programs that run in the host's own Python, and files that tests add to copies of the repository;
 # there is nothing to collect in them.
-collect_ignore_glob = ["host/*", "additions/*"]
+collect_ignore_glob = ["host/*", "additions/*", "gpu/[!t]*", "gpu/tenant*"]
 
 
 @pytest.fixture(scope="session")

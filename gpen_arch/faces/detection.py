@@ -114,10 +114,7 @@ def detect_unchecked(
 ) -> FaceSet:
     """:func:`detect_faces` for callers who have looked at pictures and options already."""
     height, width = images.shape[-2:]
-    scale = 1.0
-    if max_side is not None and max(height, width) > max_side:
-        scale = max(1, round(max_side * _SHRUNK_SHARE)) / max(height, width)
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    size = searched_size((height, width), max_side)
     faces: list[Face] = []
     on_progress(0, len(images))
     for start in range(0, len(images), step := frames_per_pass(size)):
@@ -128,6 +125,14 @@ def detect_unchecked(
     faces = [_enlarge(face, width / size[1], height / size[0]) for face in faces]
     chosen = tuple(face for face in faces if face.size >= min_size)
     return FaceSet(chosen, image_size=(height, width), frames=len(images))
+
+
+def searched_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """Height and width of what is searched of a picture of ``size``: itself, or a smaller copy."""
+    scale = 1.0
+    if max_side is not None and max(size) > max_side:
+        scale = max(1, round(max_side * _SHRUNK_SHARE)) / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -81,7 +81,8 @@ def stop_in_the_middle(server: Server, graph: Graph, network: str) -> tuple[floa
 @pytest.mark.parametrize("work", ["restore", "upscale"])
 def test_an_interrupt_returns_at_once_and_the_next_run_succeeds(big: Server, work: str) -> None:
     graph = restoring() if work == "restore" else upscaling()
-    seconds, entry = stop_in_the_middle(big, graph, "PreparedNetwork")
+    network = BIG_GPEN if work == "restore" else BIG_UPSCALER
+    seconds, entry = stop_in_the_middle(big, graph, network)
     stopped = failure(entry)
     assert entry["status"]["status_str"] == "error"
     assert stopped["node_id"] == (RESTORE if work == "restore" else "2")
