@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from ..gpen_arch.faces.parsing import PARSER_ID, load_parser, parse_parts
 from ..gpen_arch.faces.types import RestoredFaces
 from ..gpen_arch.progress import part_of
 from . import host, previews, tensors, weights
-from .loaders import if_missing_input
+from .loaders import if_missing_input, open_once
 from .paste import PUBLISHED
 from .sockets import RestoredFacesSocket, advanced, check_choices, declare, expect
 
@@ -34,8 +34,7 @@ def restored_input() -> io.Input:
     )
 
 
-@lru_cache(maxsize=1)
-def _open_parser(found: weights.Found) -> host.Hosted:
+def _load_parser(found: weights.Found) -> host.Hosted:
     parser = load_parser(found.checked())
     return host.adopt(found.name, parser, parser.network, torch.float32)
 
@@ -195,7 +194,8 @@ def _mask(
     report = host.progress_bar()
     if options.kind != "parsing" or not len(restored):
         return mask_faces(restored, options, within=within, on_progress=report)
-    hosted = _open_parser(weights.find(PARSER_ID, "parsing", if_missing))
+    file = weights.find(PARSER_ID, "parsing", if_missing)
+    hosted = open_once("parsing", file, partial(_load_parser, file))
     with host.in_use(hosted, activations=hosted.owner.activation_bytes()):
         return mask_faces(restored, options, parser=hosted.owner, within=within, on_progress=report)
 

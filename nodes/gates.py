@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from ..gpen_arch.faces.judges import (
 from ..gpen_arch.faces.types import RestoredFaces
 from . import host, previews, tensors, weights
 from .finish import restored_input
-from .loaders import if_missing_input
+from .loaders import if_missing_input, open_once
 from .sockets import RestoredFacesSocket, check_choices, declare, expect
 from .tracks import check_frames
 
@@ -40,14 +40,12 @@ _IDENTITY_FILES = {EQFACE: EQFACE_ID, ARCFACE: ARCFACE_ID}
 _CROP_BYTES = 64 * 2**20  # of a recognition network at work on some crops of 112 pixels
 
 
-@lru_cache(maxsize=2)
-def _open_features(found: weights.Found) -> host.Hosted:
+def _load_features(found: weights.Found) -> host.Hosted:
     features = load_features(found.checked())
     return host.adopt(found.name, features, features.network, torch.float32)
 
 
-@lru_cache(maxsize=1)
-def _open_quality(backbone: weights.Found, head: weights.Found) -> host.Hosted:
+def _load_quality(backbone: weights.Found, head: weights.Found) -> host.Hosted:
     quality = load_quality(backbone.checked(), head.checked())
     return host.adopt(head.name, quality, quality.network, torch.float32)
 
@@ -188,11 +186,11 @@ def _judges(
     """The networks that are asked for, at work; none where there is nobody to judge."""
     score = features = None
     if if_missing is not None and quality == EQFACE:
-        files = (weights.find(each, "quality", if_missing) for each in _QUALITY_FILES)
-        score = _open_quality(*files)
+        files = tuple(weights.find(each, "quality", if_missing) for each in _QUALITY_FILES)
+        score = open_once("quality", files, partial(_load_quality, *files))
     if if_missing is not None and identity != OFF:
         file = weights.find(_IDENTITY_FILES[identity], "recognition", if_missing)
-        features = _open_features(file)
+        features = open_once("features", file, partial(_load_features, file))
     hosted = [each for each in (score, features) if each is not None]
     with host.in_use(*hosted, activations=_CROP_BYTES) if hosted else nullcontext():
         yield (

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -88,15 +89,17 @@ def open_gpen(model: str, dtype: str, if_missing: str, *, owned: bool = False) -
     ``owned``: whether a node's output will own it; if not, it is left to the manager.
     """
     chosen = weights.choose_file(model, "restoration", if_missing)
-    opened = _open("restoration", _load_gpen, _required(chosen), host.choose_dtype(dtype), owned)
-    return Opened(opened, chosen.note)
+    made_of = (_required(chosen), host.choose_dtype(dtype))
+    load = partial(_load_gpen, *made_of)
+    return Opened(open_once("restoration", made_of, load, owned=owned), chosen.note)
 
 
 def open_detector(name: str, if_missing: str, *, owned: bool = False) -> Opened:
     """Load a face detector as :func:`open_gpen`; always in fp32 (it is small)."""
     chosen = weights.choose_file(name, "detection", if_missing)
-    opened = _open("detection", _load_detector, _required(chosen), torch.float32, owned)
-    return Opened(opened, chosen.note)
+    file = _required(chosen)
+    load = partial(_load_detector, file)
+    return Opened(open_once("detection", file, load, owned=owned), chosen.note)
 
 
 def shipped_detector() -> host.Hosted:
@@ -106,7 +109,8 @@ def shipped_detector() -> host.Hosted:
 
 def open_upscaler(file: weights.Found, dtype: str) -> host.Hosted:
     """Load an upscaler and leave it to the model manager."""
-    return _open("upscaling", _load_upscaler, file, host.choose_dtype(dtype), owned=False)
+    made_of = (file, host.choose_dtype(dtype))
+    return open_once("upscaling", made_of, partial(_load_upscaler, *made_of))
 
 
 def _required(chosen: weights.Chosen) -> weights.Found:
@@ -115,26 +119,27 @@ def _required(chosen: weights.Chosen) -> weights.Found:
     return chosen.file
 
 
-Load = Callable[[weights.Found, torch.dtype], host.Hosted]
-
-_opened: WeakValueDictionary[tuple[str, weights.Found, torch.dtype], host.Hosted]
-_opened = WeakValueDictionary()
-"""Every network that somebody owns: a node's output in the host's cache, or the model manager.
-
-By its role, its file (``Found`` changes with the file, so that a replaced one is noticed), and its
-dtype.
-"""
+_opened: WeakValueDictionary[tuple[str, Hashable], host.Hosted] = WeakValueDictionary()
+"""Every network that somebody owns: a node's output in the host's cache, or the model manager."""
 
 
-def _open(
-    role: str, load: Load, found: weights.Found, dtype: torch.dtype, owned: bool
+def open_once(
+    role: str, contents: Hashable, load: Callable[[], host.Hosted], *, owned: bool = False
 ) -> host.Hosted:
-    """The network that is loaded already, or a new one."""
-    key = (role, found, dtype)
+    """The network that is loaded already, or a new one.
+
+    Args:
+        role: what it does; of each, the model manager keeps the last.
+        contents: what it is made of, files (``Found`` changes with the file, so that a replaced one
+            is noticed) and dtype.
+        load: loads it.
+        owned: a node's output owns it; otherwise it is left to the model manager.
+    """
+    key = (role, contents)
     hosted = _opened.get(key)
     if hosted is None:
         host.let_go(role)  # makes room for this one
-        hosted = _opened[key] = load(found, dtype)
+        hosted = _opened[key] = load()
     if not owned:
         ownership.leave_to_manager(hosted, role)
     return hosted
@@ -146,9 +151,9 @@ def _load_gpen(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
     return host.adopt(found.name, restorer, network, dtype)
 
 
-def _load_detector(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
+def _load_detector(found: weights.Found) -> host.Hosted:
     detector = load_detector(found.name, weights=found.checked())
-    return host.adopt(found.name, detector, detector.network, dtype)
+    return host.adopt(found.name, detector, detector.network, torch.float32)
 
 
 def _load_upscaler(found: weights.Found, dtype: torch.dtype) -> host.Hosted:
