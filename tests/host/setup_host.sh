@@ -22,6 +22,9 @@ place_core() {
   if [ -n "$source" ]; then
     cp -r "$source" ComfyUI
     rm -rf ComfyUI/.git
+    # Newer cores import it, and nothing here uses it: without its libraries, built for CUDA.
+    venv/bin/pip --disable-pip-version-check install -q --no-deps torchaudio==2.11.0
+    rm -f venv/lib/python*/site-packages/torchaudio/lib/*.so
     return
   fi
   venv/bin/pip --disable-pip-version-check download -q --no-deps -d dl "$core_wheel"
