@@ -36,6 +36,7 @@ class FakeDevice(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.operators, self.types = Counter[str](), set[torch.dtype]()
+        self.paddings = set[int]()  # of grid_sample: 0 is zeros, 1 borders
         self._outer = (FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad())
 
     def __enter__(self) -> FakeDevice:
@@ -88,6 +89,8 @@ class FakeDevice(TorchDispatchMode):
         if name == "copy_" and not isinstance(args[0], FakeTensor):
             with unset_fake_temporarily():
                 return args[0].fill_(1)
+        if name == "grid_sampler_2d":
+            self.paddings.add(args[3])
         result = func(*args, **kw)  # raises where devices mix
         self.types.update(leaf.dtype for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
         return result

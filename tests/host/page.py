@@ -6,8 +6,8 @@ page's own ``settings`` and the ``steps``. A step is one of ``{"load": workflow}
 ``{"screenshot": file}``, ``{"graph_shot": file}``, ``{"help": node_type}``,
 ``{"evaluate": javascript}``, ``{"click": selector}``, ``{"click_node": node_type}``,
 ``{"press": key}``, ``{"text": selector}`` and ``{"subgraph": {"prefix": ..., "name": ...,
-"description": ..., "promoted": [[type, widget], ...]}}``. The results come as one JSON object on the last line:
-``results``, and what the page complained about as ``errors``.
+"description": ..., "promoted": [[type, widget], ...]}}``. The results come as one JSON object on
+the last line: ``results``, and what the page complained about as ``errors``.
 """
 
 from __future__ import annotations
