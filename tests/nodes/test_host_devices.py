@@ -16,6 +16,8 @@ CHOICES = f"""
 import importlib, importlib.util, json, sys
 sys.argv += ["--cpu"]
 import torch
+import comfy.options
+comfy.options.enable_args_parsing()
 import comfy.model_management as management
 spec = importlib.util.spec_from_file_location("pack", {str(ROOT / "__init__.py")!r})
 sys.modules["pack"] = pack = importlib.util.module_from_spec(spec)
