@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from . import __version__
 from .commands.interrupts import Stopped
 from .commands.terminal import PrintableFormatter, lasting_output, notify
-from .errors import GpenError
+from .errors import DeviceFailureError, GpenError
 
 # With networks:
 COMPUTING = frozenset({"align", "restore", "train", "evaluate", "evaluate-upscaler", "benchmark"})
+WORK_FAILED = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
@@ -63,9 +64,19 @@ def exit_code(work: Callable[[], int]) -> int:
     with lasting_output():
         try:
             return work()
+        except DeviceFailureError as error:
+            notify(f"gpen: {error}")
+            return WORK_FAILED
         except GpenError as error:
             notify(f"gpen: {error}", lines=True)
             return USAGE_ERROR
+        except RuntimeError as error:
+            from .device.failure import device_failure
+
+            if (failure := device_failure(error)) is None:
+                raise
+            notify(f"gpen: {failure}")
+            return WORK_FAILED
         except Stopped as stopped:
             notify(f"gpen: stopped by {stopped}")
             return stopped.code

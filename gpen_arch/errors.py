@@ -53,6 +53,10 @@ class InsufficientMemoryError(GpenError):
     """The device ran out of memory even at the smallest unit of work."""
 
 
+class DeviceFailureError(GpenError):
+    """A device stopped working in the middle of something."""
+
+
 class MissingDependencyError(GpenError):
     """An optional package that this feature needs is not installed."""
 

@@ -130,8 +130,9 @@ def let_go(role: str) -> None:
 def choose_dtype(choice: str) -> torch.dtype:
     """The dtype of ``auto``, ``fp32``, ``fp16`` or ``bf16``."""
     device = compute_device()
-    if choice == "auto" and not management.is_device_cpu(device):
-        # The core knows on which cards half precision is slow or broken.
+    if choice == "auto" and device.type not in ("cpu", "mps"):
+        # The core knows on which cards half precision is slow or broken. Of Apple's it says that it
+        # works; nobody has run ours there yet, so they get float32, as on the command line.
         return torch.float16 if management.should_use_fp16(device) else torch.float32
     return resolve_dtype(device, choice)
 

@@ -10,6 +10,7 @@ from einops import pack, rearrange
 from torch import Tensor
 
 from ..gpen_arch.errors import InvalidImageError
+from ..gpen_arch.ops.resize import resize_smoothly
 
 NO_MASK_SIDE = 64  # Load Image gives 64x64 zeros where a picture has no alpha channel
 
@@ -101,7 +102,6 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """A mask or alpha channel (B, H, W) at another size (bilinear, anti-aliased downwards)."""
     if mask.shape[-2:] == size:
         return mask
-    shrinks = size[0] < mask.shape[-2]
-    return F.interpolate(
-        mask[:, None], size, mode="bilinear", align_corners=False, antialias=shrinks
-    )[:, 0]
+    if size[0] < mask.shape[-2]:
+        return resize_smoothly(mask[:, None], size)[:, 0]
+    return F.interpolate(mask[:, None], size, mode="bilinear", align_corners=False)[:, 0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from .assets import find_assets, find_golden
-from .host.fixtures import host_dir, server  # noqa: F401
+from .host.fixtures import host_dir, renderer, server  # noqa: F401
 
 # Lets a CUDA-built torchvision import beside a CPU torch, here as in the tests' ComfyUI.
 from .host.shim import sitecustomize  # noqa: F401

@@ -10,6 +10,7 @@ from time import perf_counter
 import cv2
 from PIL import Image
 
+from ..device.failure import device_failure
 from ..device.memory import is_out_of_memory
 from ..errors import GpenError, OutputError
 from ..files.atomic import staged_files
@@ -134,6 +135,11 @@ class Batch:
             report.set(index, self._failed(planned, error))
             return
         except RuntimeError as error:
+            if (failure := device_failure(error)) is not None:
+                # No other picture would fare better: what a device forgets, it forgets for good.
+                failed = FileResult(str(planned.source), planned.output, FAILED, error=str(failure))
+                report.set(index, failed)
+                raise failure from error
             if not is_out_of_memory(error):
                 raise
             report.set(index, self._failed(planned, error))

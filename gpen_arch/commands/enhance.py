@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..device.transfer import upload
 from ..images import LoadedImage
+from ..ops.resize import resize_smoothly
 from ..portrait.pipeline import PortraitOptions, PortraitPipeline, StageCallback
 from .models import Wanted, open_models
 from .outputs import face_pairs
@@ -54,7 +54,7 @@ def load_enhancer(args: Namespace, options: PortraitOptions, wanted: Wanted) -> 
     def enhance_crop(picture: LoadedImage, on_progress: StageCallback) -> Enhanced:
         image = upload(picture.pixels[None], models.device)
         size = (restorer.size, restorer.size)
-        aligned = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
+        aligned = resize_smoothly(image, size)
         result = torch.lerp(aligned, restorer(image), options.strength)
         report: dict[str, object] = {"aligned": True, "output_size": list(size)}
         return Enhanced(result[0], (), {**report, "models": models.names})

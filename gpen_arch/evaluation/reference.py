@@ -45,7 +45,7 @@ class Reference:
 
 def statistics_of(features: Tensor) -> Statistics:
     """Mean and unbiased covariance of features ``(N, D)`` of at least two pictures."""
-    values = features.double().cpu().numpy()
+    values = features.cpu().double().numpy()
     return Statistics(values.mean(axis=0), np.cov(values, rowvar=False), len(values))
 
 

@@ -106,7 +106,7 @@ def points64(points: Tensor, name: str) -> Tensor:
         raise InvalidFacesError(
             f"expected {name} of shape (..., P, 2), found {tuple(points.shape)}"
         )
-    return points.detach().to("cpu", torch.float64)
+    return points.detach().cpu().double()
 
 
 def transforms64(transforms: Tensor) -> Tensor:
@@ -114,4 +114,4 @@ def transforms64(transforms: Tensor) -> Tensor:
         raise InvalidFacesError(
             f"expected transforms of shape (N, 2, 3), found {tuple(transforms.shape)}"
         )
-    return transforms.detach().to("cpu", torch.float64)
+    return transforms.detach().cpu().double()

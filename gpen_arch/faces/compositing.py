@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..checks import PICTURES, require_number, require_shape
 from ..errors import InvalidFacesError, InvalidImageError, InvalidOptionError
+from .affine import transforms64
 from .geometry import invert_affine, rescale_transforms
 from .masks import box_mask, resize_masks
 from .sampling import (
@@ -230,7 +231,7 @@ def _amounts(strengths: Tensor | None, opacity: float, count: int) -> list[float
 def _warp_layer(layer: Tensor, transform: Tensor, part: tuple[int, int, int, int]) -> Tensor:
     """A crop (C, S, S) on one part of the picture: (C, h, w)."""
     top, left, bottom, right = part
-    matrix = transform.to("cpu", torch.float64)
+    matrix = transforms64(transform)
     corner = torch.tensor([left, top], dtype=torch.float64)[:, None]
     to_crop = torch.cat((matrix[..., :2], matrix[..., 2:] + matrix[..., :2] @ corner), -1)
     size = (bottom - top, right - left)

@@ -28,6 +28,7 @@ from .affine import (
 from .sampling import (
     covered_rectangle,
     frame_indices,
+    hold_inside_,
     sampling_grid,
 )
 from .types import Face, FaceSet
@@ -178,7 +179,7 @@ def _warp(images: Tensor, owners: Sequence[int], transforms: Tensor, size: int) 
     crops = torch.cat(parts)
     if order == sorted(order):
         return crops
-    return crops[torch.tensor(order, device=crops.device).argsort()]
+    return crops[torch.tensor(order).argsort().to(crops.device)]
 
 
 def align_faces(
@@ -228,14 +229,16 @@ def _warp_frame(image: Tensor, to_image: Tensor, size: int) -> Tensor:
     to_part = torch.cat((to_image[..., :2], to_image[..., 2:] - shift), -1)
     # float32 also for half pictures: half has neither the grid's precision nor a CPU sampler.
     part = image[:, top:bottom, left:right].float()
-    grid = sampling_grid(to_part, (size, size), (bottom - top, right - left), image.device)
-    crops = F.grid_sample(
-        part.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False
-    )
-    for index, matrix in enumerate(to_part):
-        if not _stays_inside(matrix, size, (bottom - top, right - left)):
-            # The grid's -1 and 1 are the outer edges of the outermost pixels.
-            crops[index] *= (grid[index].abs() <= 1).all(-1)
+    bounds = (bottom - top, right - left)
+    grid = sampling_grid(to_part, (size, size), bounds, image.device)
+    leaving = [i for i, matrix in enumerate(to_part) if not _stays_inside(matrix, size, bounds)]
+    # The grid's -1 and 1 are the outer edges of the outermost pixels.
+    inside = [(grid[index].abs() <= 1).all(-1) for index in leaving]
+    for index in leaving:
+        hold_inside_(grid[index], bounds)
+    crops = F.grid_sample(part.expand(len(grid), -1, -1, -1), grid, align_corners=False)
+    for index, within in zip(leaving, inside, strict=True):
+        crops[index] *= within
     return crops.to(image.dtype)
 
 

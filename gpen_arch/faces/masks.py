@@ -57,7 +57,7 @@ def box_mask(
     # A box and a Gaussian are products of their profiles along x and y, and so is the mask.
     profile = _box_profile() if feather is None else _feathered_profile(feather)
     profile = F.interpolate(profile[None, None], size=size, mode="linear", align_corners=False)
-    return torch.outer(profile[0, 0], profile[0, 0]).to(device, dtype)
+    return torch.outer(profile[0, 0], profile[0, 0]).to(dtype).to(device)
 
 
 def parsing_mask(labels: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def parsing_mask(labels: Tensor) -> Tensor:
     inner = torch.zeros(labels.shape, device=labels.device)
     inside = slice(_INSET, -_INSET)
     inner[:, inside, inside] = face[labels[:, inside, inside].long()]
-    blur = _blur_matrix(_SIGMA).to(inner)
+    blur = _blur_matrix(_SIGMA).float().to(inner)
     return blur @ inner @ blur.mT
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import InvalidFacesError
 from ..networks.templates import ARCFACE
+from ..ops.resize import resize_by_area
 from .geometry import align_faces
 from .types import FaceSet
 
@@ -46,5 +47,5 @@ def identity_crop(crops: Tensor, *, resize: Literal["average", "bilinear"] = "av
     columns = slice(round(_LEFT * unit), size - round(_RIGHT * unit))
     middle, wanted = crops[..., rows, columns], (RECOGNITION_SIZE, RECOGNITION_SIZE)
     if resize == "average":
-        return F.adaptive_avg_pool2d(middle, wanted)
+        return resize_by_area(middle, wanted)
     return F.interpolate(middle, wanted, mode="bilinear", align_corners=False)

@@ -41,9 +41,26 @@ def sampling_grid(
     x, y = (torch.arange(n, dtype=torch.float64) for n in (width, height))
     along_x = matrix[..., :1] * x
     along_y = matrix[..., 1:2] * y + (matrix[..., 2:] + 1 / extent - 1)
-    along_x, along_y = (part.to(device, torch.float32) for part in (along_x, along_y))
+    # Rounded first: not every accelerator can be sent float64.
+    along_x, along_y = (part.float().to(device) for part in (along_x, along_y))
     # One broadcast addition; planes of x and y are what the sampler reads fastest.
     return (along_y[..., :, None] + along_x[..., None, :]).permute(0, 2, 3, 1)
+
+
+def hold_inside_(grid: Tensor, bounds: tuple[int, int]) -> None:
+    """Move positions beyond a picture (h, w) to the centres of its outermost pixels, in place.
+
+    Sampling with zeros outside is then sampling with the border's pixels repeated
+    (``padding_mode="border"``, which Apple's GPUs have from torch 2.13 on), up to the rounding of
+    positions to float32: 6e-8 of the picture's side.
+
+    Args:
+        grid: (..., 2), from :func:`sampling_grid`.
+        bounds: height and width of the picture.
+    """
+    for axis, length in enumerate(bounds[::-1]):
+        outermost = 1 - 1 / length
+        grid[..., axis].clamp_(-outermost, outermost)
 
 
 def covered_rectangle(

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..device.layout import arranged_empty
 from ..networks.layers import blur_kernel
 from .forms import Form, Target
-from .kernels import channels_last, channels_last_empty
 from .winograd import WinogradConv, is_worthwhile
 
 
@@ -24,9 +24,9 @@ def fastest_convolution(weight: Tensor, *, upsample: bool, size: int, target: Ta
     """
     if upsample:
         phased = target.takes(Form.PHASED)
-        return (PhasedUpsamplingConv if phased else UpsamplingConv)(weight, target.dtype)
+        return (PhasedUpsamplingConv if phased else UpsamplingConv)(weight, target)
     wins = target.takes(Form.WINOGRAD) and is_worthwhile(weight.shape[1], size, target.dtype)
-    return (WinogradConv if wins else DirectConv)(weight, target.dtype)
+    return WinogradConv(weight, target.dtype) if wins else DirectConv(weight, target)
 
 
 def depthwise_blur(channels: int, gain: float, dtype: torch.dtype) -> Tensor:
@@ -39,9 +39,9 @@ class DirectConv(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, target: Target) -> None:
         super().__init__()
-        self.register_buffer("weight", channels_last(weight.to(dtype)))
+        self.register_buffer("weight", target.weights(weight))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight, padding=1)
@@ -53,11 +53,11 @@ class UpsamplingConv(nn.Module):
     weight: Tensor
     blur: Tensor
 
-    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, target: Target) -> None:
         super().__init__()
         weight = weight.transpose(0, 1)
-        self.register_buffer("weight", channels_last(weight.to(dtype)))
-        self.register_buffer("blur", depthwise_blur(weight.shape[1], 4.0, dtype))
+        self.register_buffer("weight", target.weights(weight))
+        self.register_buffer("blur", depthwise_blur(weight.shape[1], 4.0, target.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.conv_transpose2d(x, self.weight, stride=2)
@@ -77,19 +77,19 @@ class PhasedUpsamplingConv(nn.Module):
 
     _TAPS = ([2, 0], [1])
 
-    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, target: Target) -> None:
         super().__init__()
         self.channels = len(weight)
         self.phases = nn.ModuleList(
-            Phase(weight[:, :, rows][..., columns], (row, column), dtype)
+            Phase(weight[:, :, rows][..., columns], (row, column), target)
             for row, rows in enumerate(self._TAPS)
             for column, columns in enumerate(self._TAPS)
         )
-        self.register_buffer("blur", depthwise_blur(self.channels, 4.0, dtype))
+        self.register_buffer("blur", depthwise_blur(self.channels, 4.0, target.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         batch, _, height, width = x.shape
-        y = channels_last_empty((batch, self.channels, 2 * height + 1, 2 * width + 1), x)
+        y = arranged_empty((batch, self.channels, 2 * height + 1, 2 * width + 1), x)
         for phase in self.phases:
             phase(x, y)
         return F.conv2d(y, self.blur, padding=1, groups=self.channels)
@@ -100,10 +100,10 @@ class Phase(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, taps: Tensor, parity: tuple[int, int], dtype: torch.dtype) -> None:
+    def __init__(self, taps: Tensor, parity: tuple[int, int], target: Target) -> None:
         super().__init__()
         self.parity = parity
-        self.register_buffer("weight", channels_last(taps.to(dtype)))
+        self.register_buffer("weight", target.weights(taps))
 
     def forward(self, x: Tensor, out: Tensor) -> None:
         row, column = self.parity

@@ -9,7 +9,7 @@ What differs from the plain network, and why (``forms`` says where each is chose
   nothing is concatenated; demodulation, bias, activation, RGB projection and the next layer's
   style run over that buffer a few rows at a time, while the rows are in the cache.
 - Each convolution is made in the form that is fastest where it will run (``convolutions``).
-- Everything is channels-last, which is what convolutions of this width want on CPU and GPU.
+- Everything lies in memory as the device likes it (``device.layout``): channels-last, mostly.
 - Half precision keeps every sum under its limit (``half.bounded_weight``).
 """
 
@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..device.layout import arranged
 from ..networks.gpen import GPEN
 from ..networks.layers import EqualConv2d, FusedLeakyReLU
 from ..ops.bias_act import LEAKY_GAIN, LEAKY_SLOPE
@@ -29,7 +30,7 @@ from .fast_synthesis import FastSynthesis
 from .folding import FoldedLinear
 from .forms import Form, Target
 from .half import bounded_weight, finite_
-from .kernels import channels_last, conv_leaky_relu, per_channel
+from .kernels import conv_leaky_relu, per_channel
 from .leaves import with_leaves
 
 
@@ -58,7 +59,7 @@ class FastGPEN(nn.Module):
         return cast("FastSynthesis", self.network.get_submodule("generator")).working_bytes
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(channels_last(x.to(self.dtype))).to(x.dtype)
+        return self.network(arranged(x.to(self.dtype))).to(x.dtype)
 
 
 class FastEncoderConv(nn.Module):
@@ -79,7 +80,7 @@ class FastEncoderConv(nn.Module):
         scale = None
         if dtype is torch.float16:
             weight, scale = bounded_weight(weight)
-        self.register_buffer("weight", channels_last(weight.to(dtype)))
+        self.register_buffer("weight", target.weights(weight))
         bias_dtype = dtype if scale is None else torch.float32
         self.register_buffer("bias", (activation.bias.detach() * LEAKY_GAIN).to(bias_dtype))
         self.register_buffer("scale", scale)

@@ -16,11 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..device.layout import arranged
 from ..networks.rrdbnet import RESIDUAL_SCALE, RRDB, ResidualDenseBlock, RRDBNet
 from ..ops.bias_act import LEAKY_SLOPE
 from .forms import Form, Target
 from .half import finite_
-from .kernels import channels_last, conv_add_, conv_leaky_relu
+from .kernels import conv_add_, conv_leaky_relu
 from .leaves import with_leaves
 
 
@@ -53,7 +54,7 @@ class FastRRDBNet(nn.Module):
 
 
 class FastConv(nn.Module):
-    """A 3x3 convolution with bias, channels-last, optionally activated; (B, I, H, W) to O."""
+    """A 3x3 convolution with bias, optionally activated; (B, I, H, W) to O."""
 
     weight: Tensor
     bias: Tensor
@@ -63,11 +64,11 @@ class FastConv(nn.Module):
         assert conv.bias is not None
         dtype = target.dtype
         self.activate, self.fused = activate, target.allows(Form.FUSED)
-        self.register_buffer("weight", channels_last(conv.weight.detach().to(dtype, copy=True)))
+        self.register_buffer("weight", target.weights(conv.weight.detach()))
         self.register_buffer("bias", conv.bias.detach().to(dtype, copy=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = channels_last(x)
+        x = arranged(x)
         if self.activate:
             y = conv_leaky_relu(x, self.weight, self.bias, padding=1, fused=self.fused)
         else:
@@ -92,7 +93,7 @@ def fastest_dense_block(block: ResidualDenseBlock, target: Target) -> nn.Module:
     if target.takes(Form.SUMMED):
         return SummingDenseBlock(block, target)
     if target.takes(Form.GROUPED):
-        return GroupedDenseBlock(block, target.dtype)
+        return GroupedDenseBlock(block, target)
     return concatenating_dense_block(block, target)
 
 
@@ -125,11 +126,13 @@ def biases_of(block: ResidualDenseBlock) -> list[Tensor]:
     return [conv.bias.detach() for conv in convolutions(block) if conv.bias is not None]
 
 
-def frozen(tensors: Iterable[Tensor], dtype: torch.dtype) -> nn.ParameterList:
-    """Copies, in ``dtype``; weights (O, I, k, k) channels-last."""
-    copies = (tensor.to(dtype, copy=True) for tensor in tensors)
-    laid_out = (channels_last(copy) if copy.ndim == 4 else copy for copy in copies)
-    return nn.ParameterList(nn.Parameter(tensor, requires_grad=False) for tensor in laid_out)
+def frozen(tensors: Iterable[Tensor], target: Target) -> nn.ParameterList:
+    """Copies of weights (O, I, k, k) and biases (O,), as the target takes them."""
+    copies = (
+        target.weights(tensor) if tensor.ndim == 4 else tensor.to(target.dtype, copy=True)
+        for tensor in tensors
+    )
+    return nn.ParameterList(nn.Parameter(copy, requires_grad=False) for copy in copies)
 
 
 class SummingDenseBlock(nn.Module):
@@ -142,9 +145,9 @@ class SummingDenseBlock(nn.Module):
         super().__init__()
         self.fused = target.allows(Form.FUSED)
         first, *others = split_by_source(block)
-        self.first = frozen(first, target.dtype)
-        self.others = nn.ModuleList(frozen(weights, target.dtype) for weights in others)
-        self.biases = frozen(biases_of(block), target.dtype)
+        self.first = frozen(first, target)
+        self.others = nn.ModuleList(frozen(weights, target) for weights in others)
+        self.biases = frozen(biases_of(block), target)
 
     def forward(self, x: Tensor) -> Tensor:
         totals = [
@@ -164,18 +167,18 @@ class GroupedDenseBlock(nn.Module):
     first: Tensor
     bias: Tensor
 
-    def __init__(self, block: ResidualDenseBlock, dtype: torch.dtype) -> None:
+    def __init__(self, block: ResidualDenseBlock, target: Target) -> None:
         super().__init__()
         self.grow = block.conv1.out_channels
         first, *others = (torch.cat(weights) for weights in split_by_source(block))
-        self.register_buffer("first", channels_last(first.to(dtype)))
-        self.others = frozen(others, dtype)
-        self.register_buffer("bias", torch.cat(biases_of(block)).to(dtype))
+        self.register_buffer("first", target.weights(first))
+        self.others = frozen(others, target)
+        self.register_buffer("bias", torch.cat(biases_of(block)).to(target.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         total = finite_(F.conv2d(x, self.first, self.bias, padding=1))
         for weight in self.others:
             mine, others = total[:, : self.grow], total[:, self.grow :]
-            mine = channels_last(F.leaky_relu(mine, LEAKY_SLOPE))
+            mine = arranged(F.leaky_relu(mine, LEAKY_SLOPE))
             total = finite_(F.conv2d(mine, weight, padding=1)).add_(others)
         return finite_(torch.add(x, total, alpha=RESIDUAL_SCALE))

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..device.layout import arranged_empty
 from ..networks.gpen import StyledConv, Synthesis, ToRGB
 from ..networks.layers import PixelNorm
 from ..ops.bias_act import LEAKY_GAIN, LEAKY_SLOPE
@@ -25,7 +26,7 @@ from .folding import FoldedLinear
 from .forms import Form, Target
 from .fusion import compiled_activation
 from .half import bounded_style, bounded_weight, finite_
-from .kernels import channels_last_empty, per_channel, row_chunks
+from .kernels import per_channel, row_chunks
 from .winograd import WinogradConv
 
 
@@ -165,7 +166,7 @@ class FastStyledConv(nn.Module):
             return self._finish_compiled(x, rest)
         channels, feature = x.shape[1], rest.feature
         shape = (len(feature), 2 * channels, *x.shape[2:])
-        y = channels_last_empty(shape, x) if rest.out is None else rest.out
+        y = arranged_empty(shape, x) if rest.out is None else rest.out
         bias, feature_bias = (per_channel(half) for half in self.bias.chunk(2))
         demodulation = per_channel(rest.demodulation)
         for rows in row_chunks(y, chunked=self.chunked):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..device.layout import arranged_empty
 from ..networks.gpen import ToRGB
 from .folding import FoldedLinear
 
@@ -40,7 +41,7 @@ class RGBSum:
         self.weight, self.scale = layer.style(w)
         shape = (len(w), 3, *like.shape[2:])
         if below is None:
-            self.image = layer.bias.expand(shape).clone(memory_format=torch.channels_last)
+            self.image = arranged_empty(shape, layer.bias).copy_(layer.bias)
         else:
             self.image = upsample(below).add_(layer.bias)
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 import torch
+from torch import Tensor
 
 from ..device.choice import uses_matrix_unit
+from ..device.layout import arranged
 from ..device.torch_internals import FUSED_DTYPES, has_fused_convolutions
 from ..errors import InvalidOptionError
 
@@ -84,7 +86,7 @@ def _summed(target: Target) -> bool:
 
 RECORDS: dict[Form, Record] = {
     Form.FOLDED: Record(
-        "constants folded into weights, which are laid out channels-last; linear layers in fp32",
+        "constants folded into weights, laid out as the device likes; linear layers in fp32",
         ("GPEN", "RRDBNet"),
         "always",
         lambda target: True,
@@ -196,6 +198,10 @@ class Target:
                 f"without: expected any of {', '.join(form.value for form in OPTIONAL)}, "
                 f"found {', '.join(fixed)}; no network is prepared without that"
             )
+
+    def weights(self, weight: Tensor) -> Tensor:
+        """A copy of a convolution's weights, (O, I, k, k), as this target takes them."""
+        return arranged(weight.to(self.dtype, copy=True), self.device)
 
     def allows(self, form: Form) -> bool:
         """Whether the form may be used, for choices that are made when a network runs."""

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..device.layout import arranged
 from ..errors import MissingDependencyError, first_line
 from ..ops.bias_act import LEAKY_SLOPE
 from .half import ACTIVATION_LIMIT
-from .kernels import channels_last
 
 
 def styled_activation(
@@ -55,7 +55,7 @@ def require_compiler(device: torch.device, dtype: torch.dtype) -> None:
     Raises:
         MissingDependencyError: torch's compiler does not work here.
     """
-    x = channels_last(torch.ones(2, 3, 5, 7, dtype=dtype, device=device))
+    x = arranged(torch.ones(2, 3, 5, 7, dtype=dtype, device=device))
     channel = x[:, :, :1, :1].contiguous()
     try:
         compiled_activation()(x, channel, channel, x, channel[:1, :1], channel, None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,17 +20,6 @@ from ..device.torch_internals import (
 from ..ops.bias_act import LEAKY_SLOPE
 
 CHUNK_BYTES = 1 << 21  # of one operand: a chunk's few operands stay in a core's cache
-
-
-def channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def channels_last_empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Room for (B, C, H, W), with the type and on the device of ``like``."""
-    return torch.empty(
-        shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
-    )
 
 
 def per_channel(x: Tensor) -> Tensor:
@@ -62,7 +50,7 @@ def conv_leaky_relu(
 def conv_add_(
     total: Tensor, x: Tensor, weight: Tensor, *, padding: int, fused: bool = True
 ) -> Tensor:
-    """``total += conv2d(x, weight)``: (B, O, H, W), channels-last like ``x`` and ``weight``.
+    """``total += conv2d(x, weight)``: (B, O, H, W), in the order of ``x`` and ``weight``.
 
     ``fused``: added while a tile of the result is in registers, as in :func:`conv_leaky_relu`.
     """

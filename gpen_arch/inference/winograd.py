@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .kernels import channels_last_empty
+from ..device.layout import arranged_empty
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -113,7 +113,7 @@ class WinogradConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, _, height, width = x.shape
-        y = channels_last_empty((batch, self.weight.shape[2], height, width), x)
+        y = arranged_empty((batch, self.weight.shape[2], height, width), x)
         band = _Band(self.filter, self.weight, width, _rows_a_band(self.filter, height, width), x)
         for source, target in zip(x.permute(0, 2, 3, 1), y.permute(0, 2, 3, 1), strict=True):
             for first in range(0, height, band.height):

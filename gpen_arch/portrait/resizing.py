@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from ..checks import require_pictures, require_whole
 from ..device.memory import is_out_of_memory, naming_shortage
 from ..errors import InvalidImageError
+from ..ops.resize import resize_bicubic, resize_by_area
 
 MAX_SCALE = 8
 
@@ -60,8 +60,8 @@ def resize_to(images: Tensor, size: tuple[int, int]) -> Tensor:
     if images.shape[-2:] == size:
         return images
     if images.shape[-2] >= size[0]:
-        return F.interpolate(images, size, mode="area")
-    return F.interpolate(images, size, mode="bicubic", align_corners=False)
+        return resize_by_area(images, size)
+    return resize_bicubic(images, size)
 
 
 def enlargement(images: Tensor, scale: int) -> str:

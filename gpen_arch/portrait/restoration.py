@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checks import require_number, require_pictures, require_whole
@@ -17,6 +16,7 @@ from ..faces.types import FaceSet, RestoredFaces
 from ..inference import PreparedNetwork, input_placement, prepare_for_inference
 from ..networks import FaceCrops, architecture_of
 from ..networks.architecture import Range, generous_bytes
+from ..ops.resize import resize_smoothly
 from ..progress import ProgressCallback, ignore_progress
 
 DEFAULT_BATCH = {"cpu": 1}
@@ -110,8 +110,7 @@ class FaceRestorer:
     def _fit(self, crops: Tensor) -> Tensor:
         if crops.shape[-2:] == (self.size, self.size):
             return crops
-        size = (self.size, self.size)
-        return F.interpolate(crops, size, mode="bilinear", align_corners=False, antialias=True)
+        return resize_smoothly(crops, (self.size, self.size))
 
     @torch.inference_mode()
     def _restore(self, crops: Tensor) -> Tensor:

@@ -117,10 +117,10 @@ class PairValidator(ABC):
         lpips = self.lpips
         for batch in self._batches(len(pictures)):
             found, truth = pictures[batch], self.pairs()[1][batch] / 255
-            sums[0] += psnr(found, truth).double().sum()
+            sums[0] += psnr(found, truth).cpu().double().sum()
             if lpips is not None:
                 scores = lpips(found.to(device), truth.to(device), normalize=True)
-                sums[1] += scores.double().sum().cpu()
+                sums[1] += scores.cpu().double().sum()
         return sums
 
     def _batches(self, count: int) -> Iterator[slice]:

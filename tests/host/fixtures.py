@@ -21,6 +21,10 @@ DETECTOR = "detection_mobilenet0.25_Final.pth"
 TINY_GPEN = "tiny-gpen-64.pth"
 TINY_GPEN_512 = "tiny-gpen-512.pth"
 TINY_UPSCALER = "tiny-rrdb-x2.pth"
+RENDERERS = {  # the page's two ways to draw a node, by the settings that choose them
+    "classic": {"Comfy.VueNodes.Enabled": False},
+    "vue": {"Comfy.VueNodes.Enabled": True},
+}
 ADVICE = "run tests/host/setup_host.sh DIR ui"
 
 
@@ -49,6 +53,20 @@ def server(
         yield running
 
 
+@pytest.fixture(scope="module", params=RENDERERS)
+def renderer(request: pytest.FixtureRequest) -> str:
+    """Each of the page's renderers, by its name in ``RENDERERS``."""
+    return request.param
+
+
+def require_page(server: Server) -> None:
+    """Skip (or fail, where nothing may be skipped) without a front end or a browser."""
+    if shutil.which("chromium") is None and shutil.which("google-chrome") is None:
+        skip_or_fail("install chromium (tests/host/setup_host.sh DIR ui does)")
+    if not server.ui:
+        skip_or_fail("run tests/host/setup_host.sh DIR ui: this host has no front end")
+
+
 def has_page(host_dir: Path) -> bool:
     """Whether the front end and the driver of a browser are installed beside the server."""
     return (host_dir / "venv/bin/playwright").exists()
@@ -71,6 +89,8 @@ def fill_inputs(inputs: Path, assets: Path) -> None:
     inputs.mkdir(parents=True, exist_ok=True)
     for name in ("group_7.jpg", "astronaut_512.jpg", "grace_hopper.jpg"):
         shutil.copy(assets / "images" / name, inputs)
+    # Newer cores decode JPEG by another library than the command line.
+    Image.open(inputs / "group_7.jpg").save(inputs / "group_7.png")
     astronaut = Image.open(assets / "images" / "astronaut_512.jpg").convert("RGB")
     small = astronaut.crop((96, 0, 352, 256))
     small.save(inputs / "face.png")

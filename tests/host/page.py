@@ -5,9 +5,9 @@ page's own ``settings`` and the ``steps``. A step is one of ``{"load": workflow}
 ``{"open": file}``, ``{"run": seconds}``, ``{"prompt": true}``, ``{"serialize": true}``,
 ``{"screenshot": file}``, ``{"graph_shot": file}``, ``{"help": node_type}``,
 ``{"evaluate": javascript}``, ``{"click": selector}``, ``{"click_node": node_type}``,
-``{"text": selector}`` and ``{"subgraph": {"prefix": ..., "name": ..., "description": ...,
-"promoted": [[type, widget], ...]}}``. The results come as one JSON object on the last line:
-``results``, and what the page complained about as ``errors``.
+``{"press": key}``, ``{"text": selector}`` and ``{"subgraph": {"prefix": ..., "name": ...,
+"description": ..., "promoted": [[type, widget], ...]}}``. The results come as one JSON object on
+the last line: ``results``, and what the page complained about as ``errors``.
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ WATCH = """() => { window.__end = new Promise(done => {
     app.api.addEventListener(type, event => done({ type, detail: event.detail })) }) }"""
 END = """seconds => Promise.race([window.__end,
   new Promise(done => setTimeout(() => done({ type: 'timeout' }), seconds * 1000))])"""
-IMAGES = """() => Object.fromEntries(app.graph._nodes.filter(n => n.imgs?.length)
-  .map(n => [n.type, n.imgs.length]))"""
+# The classic renderer keeps what it draws, the other one asks for it by the node's id.
+IMAGES = """() => Object.fromEntries(app.graph._nodes
+  .map(n => [n.type, n.imgs?.length || app.nodeOutputs[n.id]?.images?.length])
+  .filter(([, count]) => count))"""
 
 GRAPH_BOX = """() => {
   const { scale, offset } = app.canvas.ds, edge = 12
@@ -167,6 +169,11 @@ def click(page: Page, selector: str) -> str:
     return page.locator("body").inner_text()
 
 
+def press(page: Page, key: str) -> None:
+    page.keyboard.press(key)
+    page.wait_for_timeout(1000)
+
+
 STEPS = {
     "load": load,
     "open": open_file,
@@ -180,6 +187,7 @@ STEPS = {
     "evaluate": evaluate,
     "click": click,
     "click_node": click_node,
+    "press": press,
     "text": lambda page, selector: page.locator(selector).all_inner_texts(),
 }
 

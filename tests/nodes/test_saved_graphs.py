@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..host.fixtures import skip_or_fail
+from ..host.fixtures import RENDERERS, require_page
 from ..host.graphs import ROOT
 from ..host.make_workflows import use_page
 from ..host.server import Server
@@ -22,11 +21,10 @@ LINKS = {"FACES", "RESTORED_FACES", "FACE_DETECTOR", "GPEN_MODEL", "IMAGE", "STR
 
 @pytest.fixture(scope="module")
 def opened(
-    server: Server, host_dir: Path, tmp_path_factory: pytest.TempPathFactory
+    renderer: str, server: Server, host_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """By name: what the page makes of a saved graph (its prompt), and how its run ended."""
-    if shutil.which("chromium") is None and shutil.which("google-chrome") is None:
-        skip_or_fail("install chromium (tests/host/setup_host.sh DIR ui does)")
+    require_page(server)
     folder = tmp_path_factory.mktemp("saved")
     steps: list[dict[str, Any]] = []
     for path in SAVED:
@@ -34,7 +32,7 @@ def opened(
         # The only change: the published upscaler is not on this machine.
         (folder / path.name).write_text(text.replace("realesrnet_x2", "lanczos (no model)"))
         steps += [{"open": str(folder / path.name)}, {"prompt": True}, {"run": 120}]
-    answer = use_page(server.url, host_dir, steps)
+    answer = use_page(server.url, host_dir, steps, RENDERERS[renderer])
     assert answer["errors"] == []
     results = answer["results"]
     return {

@@ -6,6 +6,7 @@ Screenshots go to the folder that GPEN_SCREENSHOTS names.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ..host.fixtures import skip_or_fail
+from ..host.fixtures import RENDERERS, require_page
 from ..host.graphs import ROOT
 from ..host.make_workflows import use_page
 from ..host.server import Server
@@ -23,6 +24,9 @@ from .test_first_run import new  # noqa: F401
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 TEMPLATES = ROOT / "example_workflows"
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+COMPLAINT = re.compile("missing models|is missing", re.IGNORECASE)  # older, newer pages
+SHOTS = ("no_face", "blueprint", "help", "missing_model", "templates")
 TAKE_OWN = """() => {
   const own = app.graph._nodes.find(n => n.type === 'LoadImage')
   const picture = own.widgets.find(w => w.name === 'image')
@@ -67,23 +71,17 @@ def keep(picture: Path) -> None:
 
 @pytest.fixture(scope="module")
 def page(new: Server, assets: Path) -> Server:  # noqa: F811
-    if shutil.which("chromium") is None and shutil.which("google-chrome") is None:
-        skip_or_fail("install chromium (tests/host/setup_host.sh DIR ui does)")
-    if not new.ui:
-        skip_or_fail("run tests/host/setup_host.sh DIR ui: this host has no front end")
+    require_page(new)
     Image.open(assets / "images" / "grace_hopper.jpg").save(new.base / "input" / "my_photo.png")
     return new
 
 
-@pytest.fixture(scope="module", params=["classic", "vue"])
+@pytest.fixture(scope="module")
 def walk(
-    request: pytest.FixtureRequest,
-    page: Server,
-    host_dir: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    renderer: str, page: Server, host_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Walk:
-    folder = tmp_path_factory.mktemp(request.param)
-    shots = [folder / f"{request.param}_{name}.png" for name in ("first_run", "own_picture")]
+    folder = tmp_path_factory.mktemp(renderer)
+    shots = [folder / f"{renderer}_{name}.png" for name in ("first_run", "own_picture")]
     page.forget()
     steps: list[dict[str, Any]] = [
         {"open": str(TEMPLATES / "portrait_five_blocks.json")},
@@ -97,8 +95,7 @@ def walk(
         {"evaluate": SHOWN},
         {"screenshot": str(shots[1])},
     ]
-    settings = {"Comfy.VueNodes.Enabled": request.param == "vue"}
-    answer = use_page(page.url, host_dir, steps, settings)
+    answer = use_page(page.url, host_dir, steps, RENDERERS[renderer])
     for shot in shots:
         keep(shot)
     _, first, said_first, overlaps, _, _, own_prompt, own, said_own, _ = answer["results"]
@@ -127,86 +124,80 @@ def test_ones_own_picture_takes_the_samples_place(walk: Walk) -> None:
     assert walk.said_own["GPEN_DetectFaces"]["text"] == ["1 face(s)"]
 
 
-def test_a_picture_without_a_face_says_so_on_the_page(
-    page: Server, host_dir: Path, tmp_path: Path
-) -> None:
-    shot = tmp_path / "no_face.png"
-    steps: list[dict[str, Any]] = [
-        {"open": str(TEMPLATES / "portrait_all_in_one.json")},
-        {"evaluate": TAKE_OWN.replace("my_photo.png", "example.png")},
-        {"run": 240},
-        {"evaluate": SHOWN},
-        {"screenshot": str(shot)},
+@pytest.fixture(scope="module")
+def tour(
+    renderer: str, page: Server, host_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """The page's other corners, in one visit: what each named step showed, and ``errors``."""
+    folder = tmp_path_factory.mktemp(f"{renderer}_tour")
+    shots = {name: folder / f"{renderer}_{name}.png" for name in SHOTS}
+    quiet = [path for path in sorted(TEMPLATES.glob("*.json")) if "diffusion" not in path.name]
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("", {"open": str(TEMPLATES / "portrait_all_in_one.json")}),
+        ("", {"evaluate": TAKE_OWN.replace("my_photo.png", "example.png")}),
+        ("", {"run": 240}),
+        ("no face", {"evaluate": SHOWN}),
+        ("", {"screenshot": str(shots["no_face"])}),
+        ("", {"open": str(ROOT / "subgraphs" / f"{BLUEPRINT.name}.json")}),
+        ("blueprint's widgets", {"evaluate": BLUEPRINT_RUN}),
+        ("blueprint's prompt", {"prompt": True}),
+        ("blueprint's run", {"run": 240}),
+        ("blueprint", {"evaluate": SHOWN}),
+        ("", {"screenshot": str(shots["blueprint"])}),
+        *(
+            each
+            for path in quiet
+            for each in (("", {"open": str(path)}), (f"quiet {path.stem}", {"text": "body"}))
+        ),
+        ("", {"open": str(TEMPLATES / "portrait_five_blocks.json")}),
+        ("", {"click_node": "GPEN_DetectFaces"}),
+        ("help", {"click": '[data-testid="info-button"]'}),
+        ("", {"screenshot": str(shots["help"])}),
+        ("", {"open": str(TEMPLATES / "after_a_diffusion_sampler.json")}),
+        ("missing model", {"text": "body"}),
+        ("", {"screenshot": str(shots["missing_model"])}),
+        ("", {"press": "Escape"}),
+        ("templates", {"click": 'button:has-text("Templates")'}),
+        ("", {"screenshot": str(shots["templates"])}),
     ]
-    answer = use_page(page.url, host_dir, steps)
-    keep(shot)
-    shown = answer["results"][3]["GPEN_PortraitEnhance"]
+    settings = {**RENDERERS[renderer], "Comfy.Workflow.ShowMissingModelsWarning": True}
+    answer = use_page(page.url, host_dir, [step for _, step in steps], settings)
+    for shot in shots.values():
+        keep(shot)
+    named = zip((name for name, _ in steps), answer["results"], strict=True)
+    return {**{name: result for name, result in named if name}, "errors": answer["errors"]}
+
+
+def test_a_picture_without_a_face_says_so_on_the_page(tour: dict[str, Any]) -> None:
+    shown = tour["no face"]["GPEN_PortraitEnhance"]
     assert shown["text"][0].startswith("No face found. Try")
     assert len(shown["images"]) == 1
 
 
-def test_templates_and_help_are_where_the_page_has_them(
-    page: Server, host_dir: Path, tmp_path: Path
-) -> None:
+def test_templates_and_help_are_where_the_page_has_them(tour: dict[str, Any]) -> None:
     """Through the page's own buttons: the browser of templates, and a node's info."""
-    shots = [tmp_path / f"{name}.png" for name in ("templates", "help")]
-    steps: list[dict[str, Any]] = [
-        {"open": str(TEMPLATES / "portrait_five_blocks.json")},
-        {"click_node": "GPEN_DetectFaces"},
-        {"click": '[data-testid="info-button"]'},
-        {"screenshot": str(shots[1])},
-        {"click": 'button:has-text("Templates")'},
-        {"screenshot": str(shots[0])},
-    ]
-    answer = use_page(page.url, host_dir, steps)
-    for shot in shots:
-        keep(shot)
-    told, offered = answer["results"][2], answer["results"][4]
-    assert "confidence" in told
-    assert "Inputs" in told
+    assert "confidence" in tour["help"]
+    assert "Inputs" in tour["help"]
     for workflow in WORKFLOWS:
-        assert workflow.name in offered
+        assert workflow.name in tour["templates"]
 
 
-def test_the_page_names_the_checkpoint_that_is_missing(
-    page: Server, host_dir: Path, tmp_path: Path
-) -> None:
-    shot = tmp_path / "missing_model.png"
-    steps: list[dict[str, Any]] = [
-        {"open": str(TEMPLATES / "after_a_diffusion_sampler.json")},
-        {"text": ".p-dialog"},
-        {"screenshot": str(shot)},
-    ]
-    settings = {"Comfy.Workflow.ShowMissingModelsWarning": True}
-    answer = use_page(page.url, host_dir, steps, settings)
-    keep(shot)
-    assert "v1-5-pruned-emaonly-fp16.safetensors" in " ".join(answer["results"][1])
+def test_the_page_names_the_checkpoint_that_is_missing(tour: dict[str, Any]) -> None:
+    (said,) = tour["missing model"]
+    assert COMPLAINT.search(said)
+    assert CHECKPOINT in said
 
 
-def test_templates_that_need_nothing_open_without_a_complaint(page: Server, host_dir: Path) -> None:
-    names = [path for path in sorted(TEMPLATES.glob("*.json")) if "diffusion" not in path.name]
-    steps = [step for path in names for step in ({"open": str(path)}, {"text": ".p-dialog"})]
-    settings = {"Comfy.Workflow.ShowMissingModelsWarning": True}
-    answer = use_page(page.url, host_dir, steps, settings)
-    assert answer["results"][1::2] == [[]] * len(names)
-    assert answer["errors"] == []
+def test_templates_that_need_nothing_open_without_a_complaint(tour: dict[str, Any]) -> None:
+    quiet = [said for name, said in tour.items() if name.startswith("quiet ")]
+    assert len(quiet) == len(WORKFLOWS) - 1
+    assert not any(COMPLAINT.search(text) for (text,) in quiet)
+    assert [error for error in tour["errors"] if CHECKPOINT not in error] == []
 
 
-def test_the_blueprint_runs_as_one_node(page: Server, host_dir: Path, tmp_path: Path) -> None:
-    shot = tmp_path / "blueprint.png"
-    steps: list[dict[str, Any]] = [
-        {"open": str(ROOT / "subgraphs" / f"{BLUEPRINT.name}.json")},
-        {"evaluate": BLUEPRINT_RUN},
-        {"prompt": True},
-        {"run": 240},
-        {"screenshot": str(shot)},
-    ]
-    answer = use_page(page.url, host_dir, steps)
-    keep(shot)
-    _, widgets, prompt, ran, _ = answer["results"]
-    assert answer["errors"] == []
-    assert len(widgets) == 4
-    assert ran["end"] == "execution_success"
-    assert ran["images"]["SaveImage"] == 1
-    kinds = {each["class_type"] for each in prompt.values()}
+def test_the_blueprint_runs_as_one_node(tour: dict[str, Any]) -> None:
+    assert len(tour["blueprint's widgets"]) == 4
+    assert tour["blueprint's run"]["end"] == "execution_success"
+    assert len(tour["blueprint"]["SaveImage"]["images"]) == 1
+    kinds = {each["class_type"] for each in tour["blueprint's prompt"].values()}
     assert kinds >= {"GPEN_DetectFaces", "GPEN_RestoreFaces", "GPEN_PasteBack"}
