@@ -2,8 +2,51 @@
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
+from typing import TypeVar
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+Owner = TypeVar("Owner")
+Network = TypeVar("Network", bound=nn.Module)
+CPU = torch.device("cpu")
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's tensors are; the CPU, if it has none."""
+    tensor = next(network.parameters(), None)
+    if tensor is None:
+        tensor = next(network.buffers(), None)
+    return CPU if tensor is None else tensor.device
+
+
+def copied_to_cpu(network: Network) -> Network:
+    """A copy of a network for the CPU; the original stays as it is.
+
+    It costs no memory where the network is: tensors are copied to main memory one by one.
+    """
+    copies: dict[int, object] = {
+        id(each): nn.Parameter(each.detach().to(CPU), requires_grad=False)
+        for each in network.parameters()
+    }
+    copies |= {id(each): each.detach().to(CPU) for each in network.buffers()}
+    return deepcopy(network, copies)
+
+
+def around_cpu_copy(owner: Owner) -> Owner:
+    """What has a network as its attribute ``network``, with a copy of it for the CPU."""
+    shallow = copy(owner)
+    vars(shallow)["network"] = copied_to_cpu(vars(owner)["network"])  # also if it is frozen
+    return shallow
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """Rows from one tensor as they are, those of several in main memory.
+
+    There are several where a device had too little memory for all.
+    """
+    return parts[0] if len(parts) == 1 else torch.cat([part.to(CPU) for part in parts])
 
 
 def upload(x: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
