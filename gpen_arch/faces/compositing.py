@@ -17,11 +17,7 @@ from ..device.transfer import joined
 from ..errors import InvalidFacesError, InvalidImageError, InvalidOptionError
 from .geometry import invert_affine, rescale_transforms
 from .masks import box_mask, resize_masks
-from .sampling import (
-    covered_rectangle,
-    frame_indices,
-    sampling_grid,
-)
+from .sampling import covered_rectangle, frame_indices, sampling_grid
 
 if TYPE_CHECKING:
     from .types import RestoredFaces
@@ -131,9 +127,8 @@ def _paste(
         masks, allowed = _masks_for(crops, mask, device), _limit_of(limit, part, device)
         there = background[part].to(device)
         numbers = [owner - part.start for owner in owners]
-        pictures, covered = paste(
-            there, _layers(there, crops, masks, transforms, numbers), amounts, allowed
-        )
+        layers = _layers(there, crops, masks, transforms, numbers)
+        pictures, covered = paste(there, layers, amounts, allowed)
         return pictures, covered if allowed is None else covered * allowed
 
     done = all_in_ways("pasting on", len(background), on_devices(background.device, paste_on))
