@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -26,17 +25,11 @@ from torch.overrides import TorchFunctionMode
 
 from ..gpen_arch.device.allocation import release_freed_memory
 from ..gpen_arch.device.choice import resolve_dtype
-from ..gpen_arch.device.memory import is_out_of_device_memory, root_of, unloading
-from ..gpen_arch.errors import InsufficientMemoryError
 from ..gpen_arch.progress import ProgressCallback
 from ..gpen_arch.weights.roles import FOLDERS, OWN_FOLDER
-from . import ownership
+from . import ownership, shortage
 from .tensors import image_of
 
-logger = logging.getLogger(__name__)
-
-_AT_WORK: ContextVar[tuple[Any, ...]] = ContextVar("at_work", default=())
-_EVERYTHING = 1 << 60  # bytes: more than any device has
 WEIGHT_SUFFIXES = frozenset({".pth", ".pt", ".safetensors", ".onnx"})
 
 
@@ -159,7 +152,7 @@ def in_use(*models: Hosted, activations: int = 0) -> Generator[None, None, None]
         # layers; ours have buffers elsewhere.
         model.network.to(model.patcher.load_device)
         ownership.hold(model, model.patcher, management.current_loaded_models)
-    with _at_work(*patchers), Interruptible():
+    with shortage.at_work(*patchers), Interruptible():
         yield
 
 
@@ -241,49 +234,12 @@ def _free_bytes(device: torch.device) -> int:
     return int(cast(int, ask(device)))
 
 
-@contextmanager
-def relieved() -> Generator[None, None, None]:
-    """Where memory runs out within, unload other models; if nothing helps, raise the host's error.
-
-    Raises:
-        management.OOM_EXCEPTION: the device has no room: the host then unloads everything, and
-            gives its own advice. Our sentence is in the log.
-        InsufficientMemoryError: main memory has none, which unloading would only fill.
-    """
-    with unloading(_unload_others):
-        try:
-            yield
-        except InsufficientMemoryError as error:
-            shortage = root_of(error)
-            if not is_out_of_device_memory(shortage):
-                raise
-            logger.error("%s", error)
-            if isinstance(shortage, management.OOM_EXCEPTION):
-                raise shortage from None
-            # cuDNN, MPS and others say it with errors that the host does not know.
-            raise management.OOM_EXCEPTION(str(shortage)) from error
-
-
-@contextmanager
-def _at_work(*patchers: Any) -> Generator[None, None, None]:
-    """Keep models where they are, whatever memory runs out for."""
-    token = _AT_WORK.set((*_AT_WORK.get(), *patchers))
-    try:
-        yield
-    finally:
-        _AT_WORK.reset(token)
-
-
-def _unload_others() -> bool:
-    """Unload every model from the compute device but those at work; whether there was one."""
-    device, needed = compute_device(), _AT_WORK.get()
-    if management.is_device_cpu(device):
-        return False
-    loaded = management.current_loaded_models
-    kept = [each for each in loaded if any(each.model is patcher for patcher in needed)]
-    unloaded = management.free_memory(_EVERYTHING, device, keep_loaded=kept)
-    empty_cache()
-    return bool(unloaded)
+def relieved() -> AbstractContextManager[None]:
+    """Where memory runs out within, unload other models; if nothing helps, raise the host's error."""
+    device = compute_device()
+    unload = partial(shortage.unload_others, management, device)
+    nothing = management.is_device_cpu(device)
+    return shortage.relieved((lambda: False) if nothing else unload, management.OOM_EXCEPTION)
 
 
 # Pictures out -------------------------------------------------------------------------------------
