@@ -235,11 +235,9 @@ def _free_bytes(device: torch.device) -> int:
 
 
 def relieved() -> AbstractContextManager[None]:
-    """Where memory runs out within, unload other models; if nothing helps, raise the host's error."""
-    device = compute_device()
-    unload = partial(shortage.unload_others, management, device)
-    nothing = management.is_device_cpu(device)
-    return shortage.relieved((lambda: False) if nothing else unload, management.OOM_EXCEPTION)
+    """Where memory runs out within, unload other models; at last raise the host's own error."""
+    unload = partial(shortage.unload_others, management, compute_device())
+    return shortage.relieved(unload, management.OOM_EXCEPTION)
 
 
 # Pictures out -------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ def at_work(*patchers: Any) -> Generator[None, None, None]:
 
 def unload_others(management: Any, device: torch.device) -> bool:
     """Unload every model from a device but those at work; whether there was one."""
+    if device.type == "cpu":
+        return False
     needed, loaded = _AT_WORK.get(), management.current_loaded_models
     kept = [each for each in loaded if any(each.model is patcher for patcher in needed)]
     unloaded = management.free_memory(_EVERYTHING, device, keep_loaded=kept)
