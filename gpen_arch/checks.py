@@ -29,7 +29,7 @@ def require_pictures(x: Tensor, name: str = "images", shape: Sequence[Side] = PI
     """
     require_shape(x, name, shape)
     if not all_finite(x):
-        broken = int((~torch.isfinite(x.float())).sum())
+        broken = sum(int((~torch.isfinite(part.float())).sum()) for part in x)
         raise InvalidImageError(
             f"{_expected(name, shape)}, found {broken} values that are NaN or infinity; repair the "
             "step before (if a network ran in fp16, try bf16 or fp32)"
@@ -111,5 +111,15 @@ def all_finite(x: Tensor) -> bool:
 
     As float32, in which all work is done: a double may be too large for it.
     """
-    extremes = torch.stack(x.aminmax())  # both are NaN if any value is
-    return bool(torch.isfinite(extremes.float()).all())
+    return bool(finite_pictures(x if x.ndim == 4 else x[None]).all())
+
+
+def finite_pictures(images: Tensor) -> Tensor:
+    """Which of some pictures (or other rows) have no value that is NaN or infinite: (N,) bool.
+
+    One at a time: of a batch whose layout is another program's, torch would copy all.
+    """
+    if not len(images):
+        return torch.ones(0, dtype=torch.bool)
+    extremes = [torch.stack(picture.aminmax()) for picture in images]  # NaN if any value is
+    return torch.isfinite(torch.stack(extremes).float()).all(dim=1)

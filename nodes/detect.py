@@ -228,7 +228,7 @@ def find_faces(
     hosted = expect(detector, host.Hosted, "detector", "Load Face Detector")
     searched = searched_size(picture.size, max_side or None)
     needed = hosted.owner.activation_bytes(len(picture), *searched)
-    with host.in_use(hosted, activations=needed):
+    with host.relieved(), host.in_use(hosted, activations=needed):
         return detect_faces(
             picture.pixels,
             hosted.owner.to(host.compute_device()),

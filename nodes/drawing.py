@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..gpen_arch.faces import Face, FaceSet
 from ..gpen_arch.images.levels import to_levels
+from .tensors import black
 
 # RGB; neighbouring numbers get colours that differ.
 _COLOURS = ((255, 92, 92), (92, 200, 255), (120, 230, 110), (255, 190, 60), (220, 130, 255))
@@ -28,21 +29,22 @@ _LINE = 40  # characters that this width takes
 
 def draw_faces(pixels: Tensor, faces: FaceSet) -> Tensor:
     """Pictures (B, 3, H, W) with every face's box, five landmarks, number and score drawn in."""
-    drawn = [_draw_frame(frame, faces.numbered(index)) for index, frame in enumerate(pixels)]
-    return torch.stack(drawn)
+    drawn = torch.empty((len(pixels), *pixels.shape[-2:], 3))
+    for index, frame in enumerate(pixels):
+        drawn[index] = torch.from_numpy(_draw_frame(frame, faces.numbered(index))).float() / 255
+    return rearrange(drawn, "b h w c -> b c h w")
 
 
 def filled_boxes(faces: FaceSet) -> Tensor:
     """(B, H, W): 1 inside the boxes of faces, else 0."""
-    height, width = faces.image_size
-    mask = torch.zeros((faces.frames, height, width))
+    mask = black(faces.frames, faces.image_size)
     for face in faces:
         x1, y1, x2, y2 = (round(value) for value in face.bbox)
         mask[face.frame, max(y1, 0) : max(y2 + 1, 0), max(x1, 0) : max(x2 + 1, 0)] = 1
     return mask
 
 
-def _draw_frame(frame: Tensor, faces: tuple[tuple[int, Face], ...]) -> Tensor:
+def _draw_frame(frame: Tensor, faces: tuple[tuple[int, Face], ...]) -> NDArray[np.uint8]:
     levels = rearrange(to_levels(frame), "c h w -> h w c")
     canvas = np.ascontiguousarray(levels.cpu().numpy())
     width = max(1, round(max(canvas.shape[:2]) / 400))
@@ -53,7 +55,7 @@ def _draw_frame(frame: Tensor, faces: tuple[tuple[int, Face], ...]) -> Tensor:
         for x, y in face.landmarks:
             cv2.circle(canvas, (round(x), round(y)), 2 * width, colour, -1, cv2.LINE_AA)
         _draw_label(canvas, f"{number}  {face.score:.2f}", (x1, y1), colour, width)
-    return rearrange(torch.from_numpy(canvas), "h w c -> c h w").float() / 255
+    return canvas
 
 
 def _draw_label(

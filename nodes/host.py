@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -26,7 +27,7 @@ from ..gpen_arch.device.allocation import release_freed_memory
 from ..gpen_arch.device.choice import resolve_dtype
 from ..gpen_arch.progress import ProgressCallback
 from ..gpen_arch.weights.roles import FOLDERS, OWN_FOLDER
-from . import ownership
+from . import ownership, shortage
 from .tensors import image_of
 
 WEIGHT_SUFFIXES = frozenset({".pth", ".pt", ".safetensors", ".onnx"})
@@ -152,7 +153,7 @@ def in_use(*models: Hosted, activations: int = 0) -> Generator[None, None, None]
         # layers; ours have buffers elsewhere.
         model.network.to(model.patcher.load_device)
         ownership.hold(model, model.patcher, management.current_loaded_models)
-    with Interruptible():
+    with shortage.at_work(*patchers), Interruptible():
         yield
 
 
@@ -234,6 +235,12 @@ def _free_bytes(device: torch.device) -> int:
     return int(cast(int, ask(device)))
 
 
+def relieved() -> AbstractContextManager[None]:
+    """Where memory runs out within, unload other models; at last raise the host's own error."""
+    unload = partial(shortage.unload_others, management, compute_device())
+    return shortage.relieved(unload, management.OOM_EXCEPTION)
+
+
 # Pictures out -------------------------------------------------------------------------------------
 
 
@@ -247,6 +254,11 @@ def finish(pixels: Tensor, alpha: Tensor | None = None) -> Tensor:
 def finish_mask(mask: Tensor) -> Tensor:
     """A MASK (B, H, W) on the device that ComfyUI passes between nodes."""
     return mask.to(device=management.intermediate_device(), dtype=torch.float32).contiguous()
+
+
+def between_nodes() -> tuple[torch.device, torch.dtype]:
+    """Device and type of the pictures that ComfyUI passes between nodes."""
+    return management.intermediate_device(), intermediate_dtype()
 
 
 def intermediate_dtype() -> torch.dtype:

@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gpen_arch.device.transfer import Collector, upload
 from ..gpen_arch.errors import InvalidFacesError, InvalidOptionError
 from ..gpen_arch.faces import FaceSet, box_mask, paste_faces
+from ..gpen_arch.faces.pieces import restored_of
 from ..gpen_arch.faces.types import RestoredFaces
 from ..gpen_arch.progress import ProgressCallback
-from . import frames, host, memory, previews, tensors
+from . import frames, host, memory, outputs, previews, tensors
 from .sockets import RestoredFacesSocket, declare, expect
 
 SHAPE_TOLERANCE = 0.01  # of the shape, width over height
@@ -117,17 +116,21 @@ class PasteBack(io.ComfyNode):
         picture = tensors.picture_of(background, "background")
         limit = tensors.mask_for(mask, len(picture), picture.size)
         if restored_faces is None:
-            pixels, covered = picture.pixels, torch.zeros(len(picture), *picture.size)
+            image, covered = nothing_pasted(picture)
             said = _NOT_CONNECTED
         else:
             restored = expect(restored_faces, RestoredFaces, "restored_faces", "Restore Faces")
             check_same_picture(picture, restored.faces)
             check_one_edge(restored, feather)
-            pixels, covered = paste(picture, restored, feather, opacity, limit)
+            image, covered = paste(picture, restored, feather, opacity, limit)
             said = "" if len(restored) else _nothing_restored(restored)
-        image = host.finish(pixels, picture.alpha)
         shown = previews.show("Paste Back", image, show_preview, warning=said)
-        return io.NodeOutput(image, host.finish_mask(covered), ui=shown)
+        return io.NodeOutput(image, covered, ui=shown)
+
+
+def nothing_pasted(picture: tensors.Picture) -> tuple[Tensor, Tensor]:
+    """The IMAGE as it is, and a black MASK."""
+    return outputs.passed_on(picture), outputs.MaskOutput(len(picture), picture.size).mask
 
 
 def check_same_picture(picture: tensors.Picture, faces: FaceSet) -> None:
@@ -170,27 +173,29 @@ def paste(
     opacity: float,
     limit: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Composite a piece of a long batch at a time: pixels (B, 3, H, W) and mask (B, H, W)."""
-    height, width = picture.size
+    """Composite a piece of a long batch at a time: the IMAGE and its MASK."""
+    if not len(restored):
+        return nothing_pasted(picture)
     mask = None if feather == PUBLISHED else box_mask(restored.aligned.shape[-1], feather=feather)
-    pixels = Collector(torch.empty_like(picture.pixels))
-    masks = Collector(pixels.target.new_empty((len(picture), height, width), dtype=torch.float32))
-    room = frames.piece_bytes(picture, memory.PASTING_COPIES)
-    host.make_room(room)
-    device = host.working_device(room)
+    image = outputs.ImageOutput(len(picture), picture.size, alpha=picture.alpha is not None)
+    covered = outputs.MaskOutput(len(picture), picture.size)
+    costs = frames.frame_costs(picture)
+    pieces = frames.cut(costs, frames.budget_on(host.compute_device()))
+    room = memory.PASTING_COPIES * frames.largest(pieces, costs)
 
-    def work(part: Tensor, where: slice, report: ProgressCallback) -> None:
-        pasted, covered = paste_faces(
-            part,
-            frames.restored_of(restored, where, device),
-            mask=mask,
-            opacity=opacity,
-            limit=None if limit is None else upload(limit[where], device),
-        )
-        pixels.add(pasted)
-        masks.add(covered)
+    def work(part: Tensor, where: slice, report: ProgressCallback) -> tuple[Tensor, Tensor | None]:
+        crops = restored_of(restored, where)
+        if not len(crops):
+            return part, None
+        allowed = None if limit is None else limit[where]
+        return paste_faces(part, crops, mask=mask, opacity=opacity, limit=allowed)
 
-    frames.in_pieces(picture, work, device=device, on_progress=host.progress_bar())
-    pixels.finish()
-    masks.finish()
-    return pixels.target, masks.target
+    with host.relieved():
+        host.make_room(room)
+        device, bar = host.working_device(room), host.progress_bar()
+        done = frames.in_pieces(picture, pieces, work, device=device, on_progress=bar)
+        for where, (pixels, mask_there) in done:
+            image.put(where, pixels, None if picture.alpha is None else picture.alpha[where])
+            if mask_there is not None:
+                covered.put(where, mask_there)
+    return image.image, covered.mask

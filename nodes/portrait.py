@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gpen_arch.portrait.pipeline import STAGES, PortraitOptions, PortraitPipeline, PortraitResult
+from ..gpen_arch.portrait.pipeline import PortraitOptions, PortraitPipeline
 from ..gpen_arch.portrait.report import RestorationReport
-from ..gpen_arch.progress import ProgressCallback, part_of
-from . import frames, host, loaders, memory, previews, tensors, upscale, weights
+from ..gpen_arch.progress import part_of
+from . import enhancing, host, loaders, previews, tensors, upscale, weights
 from .detect import confidence_input, max_side_input, min_face_size_input, no_face
-from .restore import automatic_batch, faces_per_batch_input, strength_input
+from .restore import faces_per_batch_input, strength_input
 from .sockets import (
     FaceDetectorSocket,
     GPENModelSocket,
@@ -30,8 +29,6 @@ from .sockets import (
 )
 
 SCALES = ("1", "2")
-# Where each stage ends on the progress bar; restoring and upscaling take nearly all the time.
-_ENDS = dict(zip(STAGES, (0.05, 0.5, 0.97, 1.0), strict=True))
 
 
 def published_order_input() -> io.Boolean.Input:
@@ -177,32 +174,44 @@ class PortraitEnhance(io.ComfyNode):
         restoring = _restorer(gpen_model, model, dtype, if_missing)
         finding = _detector(detector, detector_name, if_missing)
         gpen, finder = restoring.hosted, finding.hosted
-        options = options_of(gpen, scale=int(scale), strength=strength, **rare)
+        options = options_of(scale=int(scale), strength=strength, **rare)
+        if options.scale == 1:
+            upscale_model = None  # nothing is enlarged: no need to move it
         background = (
             weights.Chosen(None)
             if options.scale == 1
             else upscale.choose_upscaler(upscaler, if_missing, upscale_model)
         )
-        room = _activations(gpen, finder, picture, options)
-        with upscale.upscaler_in_use(
-            background.file, dtype, upscale_model, options.tile, gpen, finder, activations=room
-        ) as ready:
-            detecting = finder.owner.to(host.compute_device())
-            result = enhance(picture, PortraitPipeline(gpen.owner, detecting, ready, options))
+        bar = host.progress_bar()
+        with host.relieved():
+            faces, seconds = enhancing.find(picture, gpen, finder, options, bar)
+            plan = enhancing.Plan.of(picture, gpen, faces, options)
+            networks = (gpen,) if len(faces) else ()
+            with upscale.upscaler_in_use(
+                background.file,
+                dtype,
+                upscale_model,
+                options.tile,
+                *networks,
+                activations=plan.activations(gpen),
+            ) as ready:
+                pipeline = PortraitPipeline(gpen.owner, finder.owner, ready, plan.options)
+                rest = part_of(bar, enhancing.DETECTED, 1)
+                done = enhancing.enhance(picture, pipeline, faces, plan, rest)
         names = {"model": gpen.name, "detector": finder.name}
         names["background"] = upscale.name_of(background.file, upscale_model)
         notes = [each.note for each in (restoring, finding, background) if each.note]
-        enhanced = host.finish(result.images, upscale.enlarged(picture.alpha, options.scale))
-        caption = "\n".join((result.report.summary(), *notes[:1]))
+        report = replace(done.report, models=names, seconds={**done.report.seconds, **seconds})
+        caption = "\n".join((report.summary(), *notes[:1]))
         shown = previews.show(
-            "Portrait Enhance", enhanced, show_preview, caption, warning=complaint(result, options)
+            "Portrait Enhance",
+            done.image,
+            show_preview,
+            caption,
+            warning=complaint(report, options),
         )
         return io.NodeOutput(
-            enhanced,
-            host.finish_mask(result.mask),
-            len(result.faces),
-            report_text(replace(result.report, models=names), notes),
-            ui=shown,
+            done.image, done.mask, len(report.faces), report_text(report, notes), ui=shown
         )
 
 
@@ -220,38 +229,18 @@ def _detector(connected: host.Hosted | None, name: str, if_missing: str) -> load
     return loaders.Opened(expect(connected, host.Hosted, "detector", "Load Face Detector"))
 
 
-def options_of(
-    gpen: host.Hosted, *, max_side: int = 1500, faces_per_batch: int = 0, **others: Any
-) -> PortraitOptions:
-    """The core's options from the widgets, where 0 stands for "never" and "choose"."""
-    return PortraitOptions(
-        max_side=max_side or None,
-        faces_per_batch=faces_per_batch or automatic_batch(gpen, memory.MANY_FACES),
-        **others,
-    )
+def options_of(*, max_side: int = 1500, **others: Any) -> PortraitOptions:
+    """The core's options from the widgets, where 0 stands for "never"."""
+    return PortraitOptions(max_side=max_side or None, **others)
 
 
-def complaint(result: PortraitResult, options: PortraitOptions) -> str:
+def complaint(report: RestorationReport, options: PortraitOptions) -> str:
     """What to say where no face was restored; otherwise nothing."""
-    if result.report.restored:
+    if report.restored:
         return ""
-    if len(result.faces):
-        return result.report.summary()
+    if report.faces:
+        return report.summary()
     return no_face(options.confidence, options.max_side)
-
-
-def enhance(picture: tensors.Picture, pipeline: PortraitPipeline) -> PortraitResult:
-    """Run the pipeline on a piece of a long batch at a time."""
-    scale, home = pipeline.options.scale, picture.pixels.device
-
-    def work(pixels: Tensor, where: slice, report: ProgressCallback) -> PortraitResult:
-        result = pipeline(pixels, on_progress=_stages(report))
-        return frames.moved(result, home)
-
-    device = host.working_device(frames.piece_bytes(picture, memory.PASTING_COPIES, scale))
-    bar = host.progress_bar()
-    parts = frames.in_pieces(picture, work, device=device, on_progress=bar, scale=scale)
-    return frames.join_results(parts, home)
 
 
 def report_text(report: RestorationReport, notes: list[str]) -> str:
@@ -260,20 +249,3 @@ def report_text(report: RestorationReport, notes: list[str]) -> str:
     if notes:
         document["auto"] = notes
     return json.dumps(document, indent=2)
-
-
-def _stages(report: ProgressCallback) -> Callable[[str, int, int], None]:
-    """Stage progress on one bar."""
-    starts = dict(zip(STAGES, (0.0, *_ENDS.values()), strict=False))
-    parts = {stage: part_of(report, starts[stage], _ENDS[stage]) for stage in STAGES}
-    return lambda stage, done, total: parts[stage](done, total)
-
-
-def _activations(
-    gpen: host.Hosted, finder: host.Hosted, picture: tensors.Picture, options: PortraitOptions
-) -> int:
-    height, width = picture.size
-    larger = options.scale if options.published_order else 1
-    detecting = finder.owner.activation_bytes(len(picture), height * larger, width * larger)
-    networks = max(gpen.owner.activation_bytes(options.faces_per_batch), detecting)
-    return networks + frames.piece_bytes(picture, memory.PASTING_COPIES, options.scale)

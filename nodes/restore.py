@@ -5,14 +5,23 @@
 
 from __future__ import annotations
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..gpen_arch.checks import require_pictures
+from ..gpen_arch.device.memory import in_ways, on_devices
+from ..gpen_arch.device.transfer import upload
 from ..gpen_arch.faces import FaceSet
 from ..gpen_arch.faces.types import RestoredFaces
-from ..gpen_arch.portrait.restoration import DEFAULT_BATCH, DEFAULT_GPU_BATCH, restore_faces
-from ..gpen_arch.progress import ProgressCallback
-from . import frames, host, memory, previews, tensors
+from ..gpen_arch.portrait.restoration import (
+    DEFAULT_BATCH,
+    DEFAULT_GPU_BATCH,
+    FaceRestorer,
+    require_restorable,
+    restore_unchecked,
+)
+from . import crops, frames, host, memory, previews, tensors
 from .sockets import (
     FacesSocket,
     GPENModelSocket,
@@ -112,11 +121,10 @@ class RestoreFaces(io.ComfyNode):
         restored = restore(picture, found, hosted, strength, faces_per_batch)
         if len(restored) == 0:
             return io.NodeOutput(restored, host.nothing(), host.nothing())
-        crops = host.finish(restored.blended)
+        blended = host.finish(restored.blended)
         aligned = host.finish(restored.aligned)
-        return io.NodeOutput(
-            restored, crops, aligned, ui=previews.show("Restore Faces", crops, show_preview)
-        )
+        shown = previews.show("Restore Faces", blended, show_preview)
+        return io.NodeOutput(restored, blended, aligned, ui=shown)
 
 
 def restore(
@@ -126,26 +134,42 @@ def restore(
     strength: float,
     faces_per_batch: int,
 ) -> RestoredFaces:
-    """Crop and restore under the model manager, a piece of a long batch at a time."""
-    matching = faces.frames == len(picture) and faces.image_size == picture.size
+    """Crop and restore under the model manager, some faces of a long batch at a time."""
+    require_pictures(picture.pixels)
+    require_restorable(picture.pixels, faces)
+    restorer: FaceRestorer = hosted.owner
+    ordered = faces.with_faces(sorted(faces, key=lambda face: face.frame))
+    gathered = crops.GatheredFaces(ordered, restorer.size, picture.pixels.device)
+    if not len(faces):
+        return gathered.result(strength)
     batch = faces_per_batch or automatic_batch(hosted, len(faces))
+    budget = frames.budget_on(host.compute_device())
+    frame, face = frames.frame_costs(picture)[0], restorer.crop_bytes(1)
+    pieces = crops.cut_faces(ordered, frame, face, budget)
+    room = max(
+        crops.part_of_faces(ordered, piece).frames * frame * memory.CROPPING_COPIES
+        + (piece.stop - piece.start) * face
+        for piece in pieces
+    )
+    bar = host.progress_bar()
 
-    def work(pixels: Tensor, where: slice, report: ProgressCallback) -> RestoredFaces:
-        return restore_faces(
-            pixels,
-            # Faces of another picture: let the core say so in its own words.
-            frames.faces_of(faces, where) if matching else faces,
-            hosted.owner,
+    def work(device: torch.device, piece: slice) -> RestoredFaces:
+        where = crops.frames_of(ordered.faces[piece])
+        return restore_unchecked(
+            upload(picture.pixels[where], device),
+            crops.part_of_faces(ordered, piece),
+            restorer,
             strength=strength,
             batch_size=batch,
-            on_progress=report,
+            on_progress=lambda done, _: bar(piece.start + done, len(ordered)),
         )
 
-    room = frames.piece_bytes(picture, memory.CROPPING_COPIES)
-    with host.in_use(hosted, activations=hosted.owner.activation_bytes(batch) + room):
-        device = host.working_device(room)
-        parts = frames.in_pieces(picture, work, device=device, on_progress=host.progress_bar())
-    return frames.join_restored(parts, picture.pixels.device)
+    activations = restorer.activation_bytes(batch) + room
+    with host.relieved(), host.in_use(hosted, activations=activations):
+        ways = on_devices(host.working_device(room), work)
+        for piece, part in in_ways("restoring", pieces, ways, unit="face"):
+            gathered.add(part, ordered.faces[piece.start].frame)
+    return gathered.result(strength)
 
 
 def automatic_batch(hosted: host.Hosted, faces: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import pack, rearrange
@@ -19,11 +20,13 @@ NO_MASK_SIDE = 64  # Load Image gives 64x64 zeros where a picture has no alpha c
 class Picture:
     """An IMAGE in the core's layout.
 
-    ``pixels`` is (B, 3, H, W), RGB, float32, 0..1; ``alpha`` is (B, H, W) or None.
+    ``pixels`` is (B, 3, H, W), RGB, float32, 0..1; ``alpha`` is (B, H, W) or None; ``image`` is
+    what both are views of, (B, H, W, 3 or 4), or None.
     """
 
     pixels: Tensor
     alpha: Tensor | None = None
+    image: Tensor | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -55,7 +58,8 @@ def picture_of(image: object, name: str = "image") -> Picture:
     image = image.float() if image.is_floating_point() else image.float() / 255
     colour = rearrange(image[..., :3], "b h w c -> b c h w")
     alpha = image[..., 3] if image.shape[-1] == 4 else None
-    return Picture(colour.expand(-1, 3, -1, -1), alpha)
+    whole = image if image.shape[-1] > 1 else None
+    return Picture(colour.expand(-1, 3, -1, -1), alpha, whole)
 
 
 def image_of(
@@ -96,6 +100,11 @@ def mask_for(mask: object, frames: int, size: tuple[int, int], name: str = "mask
             f"found {len(mask)}"
         )
     return resize_mask(mask, size).expand(frames, -1, -1)
+
+
+def black(frames: int, size: tuple[int, int]) -> Tensor:
+    """A mask (B, H, W) of zeros, in memory that is not touched yet (``torch.zeros`` fills it)."""
+    return torch.from_numpy(np.zeros((frames, *size), np.float32))
 
 
 def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:

@@ -13,12 +13,14 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..gpen_arch.checks import require_pictures
 from ..gpen_arch.device.choice import DTYPES
 from ..gpen_arch.errors import InvalidOptionError
-from ..gpen_arch.portrait.resizing import resize_lanczos
-from ..gpen_arch.portrait.upscaling import Upscaler, upscale_image
+from ..gpen_arch.portrait.resizing import resize_lanczos_unchecked
+from ..gpen_arch.portrait.upscaling import Upscaler, upscale_unchecked
+from ..gpen_arch.progress import ProgressCallback
 from ..gpen_arch.weights.roles import AUTO
-from . import host, loaders, previews, tensors, weights
+from . import frames, host, loaders, outputs, previews, tensors, weights
 from .sockets import advanced, check_choices, declare
 
 SCALE = 2
@@ -117,19 +119,35 @@ class BackgroundUpscale(io.ComfyNode):
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
         chosen = choose_upscaler(model, if_missing, upscale_model)
-        with upscaler_in_use(chosen.file, dtype, upscale_model, tile) as upscaler:
-            if upscaler is None:
-                pixels = resize_lanczos(picture.pixels, SCALE)
-            else:
-                pixels = upscale_image(
-                    picture.pixels,
-                    upscaler,
-                    scale=SCALE,
-                    tile=tile,
-                    on_progress=host.progress_bar(),
-                )
-        upscaled = host.finish(pixels, enlarged(picture.alpha, SCALE))
+        with (
+            host.relieved(),
+            upscaler_in_use(chosen.file, dtype, upscale_model, tile) as upscaler,
+        ):
+            upscaled = enlarge(picture, upscaler, tile)
         return io.NodeOutput(upscaled, ui=previews.say(chosen.note))
+
+
+def enlarge(picture: tensors.Picture, upscaler: Upscaler | None, tile: int) -> Tensor:
+    """The IMAGE at SCALE times its size, a piece of a long batch at a time.
+
+    Frames stay in main memory; only tiles are sent to the compute device.
+    """
+    require_pictures(picture.pixels)
+    height, width = picture.size
+    size, alpha = (height * SCALE, width * SCALE), picture.alpha
+    image = outputs.ImageOutput(len(picture), size, alpha=alpha is not None)
+
+    def work(pixels: Tensor, where: slice, report: ProgressCallback) -> Tensor:
+        if upscaler is None:
+            return resize_lanczos_unchecked(pixels, SCALE)
+        return upscale_unchecked(pixels, upscaler, scale=SCALE, tile=tile, on_progress=report)
+
+    home = picture.pixels.device
+    pieces = frames.cut(frames.frame_costs(picture, SCALE), frames.budget_on(home))
+    bar = host.progress_bar()
+    for where, pixels in frames.in_pieces(picture, pieces, work, device=home, on_progress=bar):
+        image.put(where, pixels, enlarged(None if alpha is None else alpha[where], SCALE))
+    return image.image
 
 
 def upscale_model_socket(*, lazy: bool = False) -> io.UpscaleModel.Input:

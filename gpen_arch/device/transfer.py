@@ -3,11 +3,54 @@
 from __future__ import annotations
 
 import weakref
+from copy import copy, deepcopy
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .staging import Copy, Index, Staging
+
+Owner = TypeVar("Owner")
+Network = TypeVar("Network", bound=nn.Module)
+CPU = torch.device("cpu")
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's tensors are; the CPU, if it has none."""
+    tensor = next(network.parameters(), None)
+    if tensor is None:
+        tensor = next(network.buffers(), None)
+    return CPU if tensor is None else tensor.device
+
+
+def copied_to_cpu(network: Network) -> Network:
+    """A copy of a network for the CPU; the original stays as it is.
+
+    It costs no memory where the network is: tensors are copied to main memory one by one.
+    """
+    copies: dict[int, object] = {
+        id(each): nn.Parameter(each.detach().to(CPU), requires_grad=False)
+        for each in network.parameters()
+    }
+    copies |= {id(each): each.detach().to(CPU) for each in network.buffers()}
+    return deepcopy(network, copies)
+
+
+def around_cpu_copy(owner: Owner) -> Owner:
+    """What has a network as its attribute ``network``, with a copy of it for the CPU."""
+    shallow = copy(owner)
+    vars(shallow)["network"] = copied_to_cpu(vars(owner)["network"])  # also if it is frozen
+    return shallow
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """Rows from one tensor as they are, those of several in main memory.
+
+    There are several where a device had too little memory for all.
+    """
+    return parts[0] if len(parts) == 1 else torch.cat([part.to(CPU) for part in parts])
+
 
 _TO_GPU, _FROM_GPU = Staging(), Staging()
 
@@ -54,14 +97,14 @@ class Collector:
             if (here := collector()) is not None:
                 here.target[first:until][index].copy_(piece)
 
-        copy = _FROM_GPU.fetch(result, arrived)
+        under_way = _FROM_GPU.fetch(result, arrived)
         self.finish()
-        self._pending = copy, until
+        self._pending = under_way, until
 
     def finish(self) -> None:
         """Wait for what is still under way."""
         if self._pending is not None:
-            copy, until = self._pending
-            if copy is not None:
-                copy.complete()
+            under_way, until = self._pending
+            if under_way is not None:
+                under_way.complete()
             self._pending, self.done = None, until

@@ -12,15 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..checks import PICTURES, require_number, require_shape
+from ..device.memory import all_in_ways, on_devices
+from ..device.transfer import joined
 from ..errors import InvalidFacesError, InvalidImageError, InvalidOptionError
 from .affine import transforms64
 from .geometry import invert_affine, rescale_transforms
 from .masks import box_mask, resize_masks
-from .sampling import (
-    covered_rectangle,
-    frame_indices,
-    sampling_grid,
-)
+from .sampling import covered_rectangle, frame_indices, sampling_grid
 
 if TYPE_CHECKING:
     from .types import RestoredFaces
@@ -54,12 +52,14 @@ def paste_faces(
 
     Returns:
         The pictures (B, 3, H, W) in the background's dtype, and the faces' mask within the limit,
-        (B, H, W) float32, before opacity and strength. The background itself is left alone.
+        (B, H, W) float32, before opacity and strength: on the background's device, or in main
+        memory if that device has too little. The background itself is left alone.
 
     Raises:
         InvalidImageError: ``background`` is no floating (B, 3, H, W), or has other frames.
         InvalidFacesError: crops, transforms, masks and faces do not fit each other.
         InvalidOptionError: ``opacity`` or ``limit`` out of range.
+        InsufficientMemoryError: a picture does not fit.
     """
     require_shape(background, "background", PICTURES)
     if len(background) != restored.faces.frames:
@@ -120,13 +120,20 @@ def _paste(
     owners = frame_indices(frames, len(crops), len(background))
     if len(transforms) != len(crops):
         raise InvalidFacesError(f"expected {len(crops)} transforms, found {len(transforms)}")
-    masks = _masks_for(crops, mask, background.device)
-    allowed = _allowed(background, limit)
-    layers = _layers(background, crops, masks, transforms, owners)
+    _check_limit(background, limit)
     amounts = _amounts(strengths, opacity, len(crops))
     paste = _share if sharing else _replace
-    pictures, covered = paste(background, layers, amounts, allowed)
-    return pictures, covered if allowed is None else covered * allowed
+
+    def paste_on(device: torch.device, part: slice) -> tuple[Tensor, Tensor]:
+        masks, allowed = _masks_for(crops, mask, device), _limit_of(limit, part, device)
+        there = background[part].to(device)
+        numbers = [owner - part.start for owner in owners]
+        layers = _layers(there, crops, masks, transforms, numbers)
+        pictures, covered = paste(there, layers, amounts, allowed)
+        return pictures, covered if allowed is None else covered * allowed
+
+    done = all_in_ways("pasting on", len(background), on_devices(background.device, paste_on))
+    return joined([pictures for _, (pictures, _) in done]), joined([m for _, (_, m) in done])
 
 
 Area = tuple[int, EllipsisType, slice, slice]
@@ -162,7 +169,7 @@ class _Layer:
 def _layers(
     background: Tensor, crops: Tensor, masks: Tensor, transforms: Tensor, owners: Sequence[int]
 ) -> list[_Layer]:
-    """The crops that touch their pictures."""
+    """The crops that touch one of these pictures."""
     to_background = invert_affine(transforms)
     size, bounds = crops.shape[-1], (background.shape[-2], background.shape[-1])
     parts = (
@@ -171,7 +178,7 @@ def _layers(
     return [
         _Layer(crops[i], masks[i], transforms[i : i + 1], part, owners[i], i)
         for i, part in enumerate(parts)
-        if part is not None
+        if part is not None and 0 <= owners[i] < len(background)
     ]
 
 
@@ -271,14 +278,21 @@ def _masks_for(crops: Tensor, mask: Tensor | None, device: torch.device) -> Tens
     return stack.expand(count, -1, -1)
 
 
-def _allowed(background: Tensor, limit: Tensor | None) -> Tensor | None:
-    """The limit for each picture, (B, H, W) float32."""
-    if limit is None:
-        return None
+def _check_limit(background: Tensor, limit: Tensor | None) -> None:
     frames, _, height, width = background.shape
+    if limit is None:
+        return
     if limit.ndim != 3 or limit.shape[1:] != (height, width) or len(limit) not in (1, frames):
         raise InvalidOptionError(
             f"expected a limit of ({frames} or 1, {height}, {width}), found "
             f"{tuple(limit.shape)}; resize it to the background first"
         )
-    return limit.to(background.device, torch.float32).clamp(0, 1).expand(frames, -1, -1)
+
+
+def _limit_of(limit: Tensor | None, frames: slice, device: torch.device) -> Tensor | None:
+    """The limit for some of the pictures, (b, H, W) float32."""
+    if limit is None:
+        return None
+    chosen = limit[frames] if len(limit) > 1 else limit
+    count = frames.stop - frames.start
+    return chosen.to(device, torch.float32).clamp(0, 1).expand(count, -1, -1)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checks import require_number, require_shape, require_whole
+from ..device.memory import Way, in_ways
+from ..device.transfer import CPU, around_cpu_copy, device_of
 from ..progress import ProgressCallback, ignore_progress
 from .types import Face, FaceSet
 
@@ -89,6 +91,7 @@ def detect_faces(
     Raises:
         InvalidImageError: not (B, 3, H, W) floating point, or not finite.
         InvalidOptionError: an option out of its range.
+        InsufficientMemoryError: a picture does not fit, not even on the CPU.
     """
     check_request(images, confidence)
     if max_side is not None:
@@ -115,13 +118,15 @@ def detect_unchecked(
     """:func:`detect_faces` for callers who have looked at pictures and options already."""
     height, width = images.shape[-2:]
     size = searched_size((height, width), max_side)
+    step = frames_per_pass(size)
+    pieces = [slice(i, min(i + step, len(images))) for i in range(0, len(images), step)]
+    ways = _ways(images, detector, size, confidence)
     faces: list[Face] = []
     on_progress(0, len(images))
-    for start in range(0, len(images), step := frames_per_pass(size)):
-        chunk = images[start : start + step]
-        for offset, found in enumerate(detector(_resize(chunk, size), confidence=confidence)):
-            faces += (replace(face, frame=start + offset) for face in found)
-        on_progress(start + len(chunk), len(images))
+    for part, found in in_ways("searching", pieces, ways):
+        for frame, those in enumerate(found, part.start):
+            faces += (replace(face, frame=frame) for face in those)
+        on_progress(part.stop, len(images))
     faces = [_enlarge(face, width / size[1], height / size[0]) for face in faces]
     chosen = tuple(face for face in faces if face.size >= min_size)
     return FaceSet(chosen, image_size=(height, width), frames=len(images))
@@ -133,6 +138,27 @@ def searched_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int
     if max_side is not None and max(size) > max_side:
         scale = max(1, round(max_side * _SHRUNK_SHARE)) / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+Found = list[list[Face]]
+
+
+def _ways(
+    images: Tensor, detector: FaceDetector, size: tuple[int, int], confidence: float
+) -> list[Way[Found]]:
+    """Search some pictures: where the detector is; if it can be moved, on the CPU."""
+
+    def here(part: slice) -> Found:
+        return detector(_resize(images[part], size), confidence=confidence)
+
+    def on_cpu(part: slice) -> Found:
+        moved = around_cpu_copy(cast("NetworkDetector", detector)).to(CPU)
+        return moved(_resize(images[part].to(CPU), size), confidence=confidence)
+
+    network = getattr(detector, "__dict__", {}).get("network")
+    if not isinstance(network, nn.Module) or device_of(network) == images.device == CPU:
+        return [Way("where they are", here)]
+    return [Way(f"on {device_of(network)}", here), Way("on the CPU", on_cpu)]
 
 
 def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -139,6 +139,8 @@ class RestoredFaces:
     @property
     def blended(self) -> Tensor:
         """The restored crops at their strength, over the aligned ones."""
+        if self.strengths is None and self.strength in (0, 1):
+            return self.restored if self.strength else self.aligned  # no memory for another copy
         if self.strengths is None:
             return torch.lerp(self.aligned, self.restored, self.strength)
         weight = (self.strengths * self.strength).to(self.restored)
@@ -159,6 +161,11 @@ class RestoredFaces:
             masks=None if self.masks is None else function(self.masks),
             strengths=None if self.strengths is None else function(self.strengths),
         )
+
+    def _comfy_cache_tensors(self) -> list[Tensor]:
+        """What ComfyUI's cache counts of an output that is no tensor itself."""
+        tensors = (self.transforms, self.aligned, self.restored, self.masks, self.strengths)
+        return [tensor for tensor in tensors if tensor is not None]
 
     def keep(self, keep: Tensor, reasons: list[str]) -> RestoredFaces:
         """Only the faces where ``keep`` (N,) is true; the others are left with their reason."""

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checks import require_number, require_pictures, require_whole
-from ..device.memory import naming_shortage
-from ..errors import InvalidOptionError
+from ..checks import require_pictures
+from ..device.memory import all_in_ways, naming_shortage, on_devices
+from ..device.transfer import joined
+from ..errors import InvalidFacesError, InvalidOptionError
 from ..faces import (
     Face,
     FaceDetector,
@@ -22,14 +24,16 @@ from ..faces import (
     scale_faces,
     usable_landmarks,
 )
-from ..faces.detection import detect_unchecked
+from ..faces.detection import detect_unchecked, frames_per_pass, searched_size
 from ..faces.parsing import FaceParser
+from ..faces.pieces import join_faces
 from ..faces.types import LeftFace, RestoredFaces
 from ..images.levels import round_to_levels
-from ..progress import ProgressCallback
-from .finishing import FinishOptions, finish_faces
+from ..progress import ProgressCallback, ignore_progress
+from .finishing import finish_faces
+from .options import PortraitOptions
 from .report import RestorationReport, face_reports
-from .resizing import MAX_SCALE, resize_lanczos_unchecked
+from .resizing import resize_lanczos_unchecked
 from .restoration import FaceRestorer, restore_unchecked
 from .upscaling import Upscaler, upscale_unchecked
 
@@ -42,54 +46,11 @@ def ignore_stage(stage: str, done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class PortraitOptions(FinishOptions):
-    """How a picture is enhanced.
-
-    Args:
-        scale: size of the result over that of the picture, 1 to 8, a whole number; 1 leaves the
-            background as it is.
-        strength: 0..1, how much of the restoration is taken.
-        confidence: 0..1, a detection below it is no face.
-        max_side: a picture whose longer side exceeds it is detected on a smaller copy; None never.
-        min_face_size: shorter side of the box in pixels, under which a face is left as it is.
-        faces_per_batch: 0 chooses by device.
-        tile: side of an upscaling tile in pixels; 0 chooses.
-        published_order: detect and crop on the bilinearly enlarged picture, and round the
-            background to 8 bits, exactly as the published pipeline does. Otherwise detection and
-            crops use the picture itself: one interpolation instead of two.
-        mask, feather, grow, parts, match_colour, auto_strength, grain: those of
-            :class:`~gpen_arch.portrait.finishing.FinishOptions`, by name only.
-
-    Raises:
-        InvalidOptionError: a value out of its range, or none of its kind.
-    """
-
-    scale: int = 2
-    strength: float = 1.0
-    confidence: float = 0.9
-    max_side: int | None = 1500
-    min_face_size: float = 0.0
-    faces_per_batch: int = 0
-    tile: int = 0
-    published_order: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_whole("scale", self.scale, 1, MAX_SCALE)
-        require_number("strength", self.strength, 0, 1)
-        require_number("confidence", self.confidence, 0, 1)
-        require_number("min_face_size", self.min_face_size, 0, float("inf"))
-        require_whole("faces_per_batch", self.faces_per_batch, 0)
-        require_whole("tile", self.tile, 0)
-        if self.max_side is not None:
-            require_whole("max_side", self.max_side, 1)
-
-
-@dataclass(frozen=True)
 class PortraitResult:
     """Enhanced pictures (B, 3, H', W') in 0..1, the faces' mask (B, H', W') in 0..1, and more.
 
     ``faces`` are all that were found, in pixels of the input; ``restored`` holds their crops.
+    Everything is on the input's device, or in main memory where that device has too little.
     """
 
     images: Tensor
@@ -144,30 +105,59 @@ class PortraitPipeline:
                 "choose the mask oval, which needs no network"
             )
 
+    def detect(self, images: Tensor, *, on_progress: ProgressCallback = ignore_progress) -> FaceSet:
+        """Find the faces of pictures (B, 3, H, W) in 0..1, RGB, and nothing else.
+
+        They are in pixels of the pictures that are searched: with ``published_order``, these are
+        ``scale`` times as large as ``images``. A call takes them as ``faces``.
+
+        Raises:
+            InvalidImageError: not such pictures.
+            InsufficientMemoryError: a picture does not fit, not even on the CPU.
+        """
+        require_pictures(images)
+        step = frames_per_pass(searched_size(self._size_searched(images), self.options.max_side))
+        parts: list[tuple[slice, FaceSet]] = []
+        on_progress(0, len(images))
+        for start in range(0, len(images), step):
+            part = slice(start, min(start + step, len(images)))
+            parts.append((part, self._detect(self._searched(images[part].float()))))
+            on_progress(part.stop, len(images))
+        return join_faces(parts)
+
     def __call__(
-        self, images: Tensor, *, on_progress: StageCallback = ignore_stage
+        self,
+        images: Tensor,
+        *,
+        faces: FaceSet | None = None,
+        on_progress: StageCallback = ignore_stage,
     ) -> PortraitResult:
         """Enhance pictures (B, 3, H, W) in 0..1, RGB, all of one size.
 
+        ``faces`` are what :meth:`detect` found on them; without, they are detected here.
         ``on_progress(stage, done, total)`` is called throughout, ``stage`` being one of
         ``detect``, ``restore``, ``upscale`` and ``paste``; raising from it cancels.
 
         Raises:
             InvalidImageError: not such pictures.
+            InvalidFacesError: ``faces`` are of other pictures.
             InsufficientMemoryError: no memory for the result, or not even for the smallest unit.
         """
         require_pictures(images)
+        self._require_of(faces, images)
         height, width = images.shape[-2:]
         frames = f"{len(images)} picture(s) of {width}x{height}"
         with naming_shortage(f"{frames} at {self.options.scale} times their size"):
-            return self._enhance(images, on_progress)
+            return self._enhance(images.float(), faces, on_progress)
 
-    def _enhance(self, images: Tensor, on_progress: StageCallback) -> PortraitResult:
-        images = images.float()
+    def _enhance(
+        self, images: Tensor, faces: FaceSet | None, on_progress: StageCallback
+    ) -> PortraitResult:
         clock = _Clock()
-        found_on = self._detection_images(images)
+        found_on = self._searched(images)
         with clock.stage("detect"):
-            faces = self._detect(found_on, _of_stage(on_progress, "detect"))
+            if faces is None:
+                faces = self._detect(found_on, _of_stage(on_progress, "detect"))
         with clock.stage("restore"):
             restored = self._restore(found_on, faces, _of_stage(on_progress, "restore"))
         with clock.stage("upscale"):
@@ -187,14 +177,36 @@ class PortraitPipeline:
         )
         return PortraitResult(pasted, mask, in_input, restored, report)
 
-    def _detection_images(self, images: Tensor) -> Tensor:
-        scale = self.options.scale
-        if not self.options.published_order or scale == 1:
-            return images
-        enlarged = F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
-        return round_to_levels(enlarged)
+    def _size_searched(self, images: Tensor) -> tuple[int, int]:
+        """Height and width of the pictures that faces are found on, and cut out of."""
+        factor = self.options.scale if self.options.published_order else 1
+        return images.shape[-2] * factor, images.shape[-1] * factor
 
-    def _detect(self, images: Tensor, on_progress: ProgressCallback) -> FaceSet:
+    def _require_of(self, faces: FaceSet | None, images: Tensor) -> None:
+        size = self._size_searched(images)
+        if faces is not None and (faces.image_size, faces.frames) != (size, len(images)):
+            raise InvalidFacesError(
+                f"expected faces of {len(images)} picture(s) of {size}, found faces of "
+                f"{faces.frames} of {faces.image_size}; give what detect() found on these pictures"
+            )
+
+    def _searched(self, images: Tensor) -> Tensor:
+        """The pictures that faces are found on: themselves, or enlarged as published."""
+        size = self._size_searched(images)
+        if size == images.shape[-2:]:
+            return images
+
+        def enlarge(device: torch.device, part: slice) -> Tensor:
+            pictures = images[part].to(device)
+            enlarged = F.interpolate(
+                pictures, scale_factor=self.options.scale, mode="bilinear", align_corners=False
+            )
+            return round_to_levels(enlarged)
+
+        ways = on_devices(images.device, enlarge)
+        return joined([result for _, result in all_in_ways("enlarging", len(images), ways)])
+
+    def _detect(self, images: Tensor, on_progress: ProgressCallback = ignore_progress) -> FaceSet:
         return detect_unchecked(
             images,
             self.detector,
@@ -241,7 +253,10 @@ class PortraitPipeline:
             background = upscale_unchecked(
                 images, self.upscaler, scale=scale, tile=self.options.tile, on_progress=on_progress
             )
-        return round_to_levels(background) if self.options.published_order else background
+        if self.options.published_order:
+            for picture in background:  # one at a time: rounding takes memory of its own
+                picture.copy_(round_to_levels(picture))
+        return background
 
 
 def _of_stage(on_progress: StageCallback, stage: str) -> ProgressCallback:

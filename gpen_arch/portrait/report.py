@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from ..faces import FaceSet
 from ..faces.types import RestoredFaces
@@ -67,4 +68,21 @@ def face_reports(
             reason=reasons.get(original),
         )
         for original, face in zip(found, in_input, strict=True)
+    )
+
+
+def join_reports(parts: Sequence[tuple[slice, RestorationReport]]) -> RestorationReport:
+    """The report of all pictures from those of ranges that follow each other; seconds add up."""
+    first = parts[0][1]
+    return replace(
+        first,
+        frames=parts[-1][0].stop,
+        faces=tuple(
+            replace(face, frame=face.frame + where.start)
+            for where, report in parts
+            for face in report.faces
+        ),
+        seconds={
+            stage: sum(report.seconds[stage] for _, report in parts) for stage in first.seconds
+        },
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import cv2
 import numpy as np
 import torch
@@ -10,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..checks import require_pictures, require_whole
-from ..device.memory import is_out_of_memory, naming_shortage
+from ..device.memory import all_in_ways, is_out_of_memory, on_devices
+from ..device.transfer import joined
 from ..errors import InvalidImageError
 from ..ops.resize import resize_bicubic, resize_by_area
 
@@ -32,14 +35,20 @@ def resize_lanczos(images: Tensor, scale: int) -> Tensor:
 
 def resize_lanczos_unchecked(images: Tensor, scale: int) -> Tensor:
     """:func:`resize_lanczos` for callers who have looked at pictures and scale already."""
+    ways = on_devices(images.device, partial(_resized, images, scale))
+    return joined([result for _, result in all_in_ways("resizing", len(images), ways)])
+
+
+def _resized(images: Tensor, scale: int, device: torch.device, part: slice) -> Tensor:
+    """Some pictures at ``scale`` times their size; OpenCV works in main memory."""
+    images = images[part]
     height, width = images.shape[-2] * scale, images.shape[-1] * scale
-    with naming_shortage(enlargement(images, scale)):
-        result = torch.empty(len(images), 3, height, width)
-        for frame, target in zip(images, result, strict=True):
-            source = rearrange(frame.detach().float().cpu(), "c h w -> h w c").numpy()
-            resized = torch.from_numpy(_lanczos(source, (width, height)))
-            target.copy_(rearrange(resized, "h w c -> c h w")).clamp_(0, 1)
-        return result.to(images.device)
+    result = torch.empty(len(images), 3, height, width)
+    for frame, target in zip(images, result, strict=True):
+        source = rearrange(frame.detach().float().cpu(), "c h w -> h w c").numpy()
+        resized = torch.from_numpy(_lanczos(source, (width, height)))
+        target.copy_(rearrange(resized, "h w c -> c h w")).clamp_(0, 1)
+    return result.to(device)
 
 
 def _lanczos(source: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -62,9 +71,3 @@ def resize_to(images: Tensor, size: tuple[int, int]) -> Tensor:
     if images.shape[-2] >= size[0]:
         return resize_by_area(images, size)
     return resize_bicubic(images, size)
-
-
-def enlargement(images: Tensor, scale: int) -> str:
-    """Name the result that memory is needed for."""
-    height, width = images.shape[-2:]
-    return f"{len(images)} picture(s) of {width}x{height} at {scale} times their size"

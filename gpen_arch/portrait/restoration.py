@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from ..checks import require_number, require_pictures, require_whole
-from ..device.memory import naming_shortage, with_smaller_units
-from ..device.transfer import Collector, upload
+from ..checks import finite_pictures, require_number, require_pictures, require_whole
+from ..device.memory import Way, in_ways, with_smaller_units
+from ..device.transfer import CPU, Collector, around_cpu_copy, device_of, upload
 from ..errors import InvalidFacesError, InvalidOptionError
 from ..faces.geometry import align_unchecked, require_alignable
+from ..faces.pieces import faces_of, join_restored
 from ..faces.types import FaceSet, RestoredFaces
 from ..inference import PreparedNetwork, input_placement, prepare_for_inference
 from ..networks import FaceCrops, architecture_of
@@ -54,6 +56,14 @@ class FaceRestorer:
         """Side of the crops that go in and come out, pixels."""
         return self.crops.size
 
+    def on_cpu(self) -> FaceRestorer:
+        """A copy that works on the CPU, in the same number format; this one stays as it is."""
+        return around_cpu_copy(self)
+
+    def crop_bytes(self, faces: int) -> int:
+        """Bytes of so many faces in float32, before and after restoration."""
+        return faces * 2 * 3 * self.size**2 * torch.float32.itemsize
+
     def activation_bytes(self, faces: int) -> int:
         """Bytes of all tensors alive at once while it restores so many faces."""
         shape = (faces, self.size, self.size)
@@ -91,7 +101,7 @@ class FaceRestorer:
         batch, start = self._batch_size(batch_size), 0
         while start < count:
             faces, batch = with_smaller_units(
-                lambda size, first=start: self._restore(crops[first : first + size]),
+                lambda size, first=start: self._restore_crops(crops[first : first + size]),
                 batch,
                 floor=1,
                 name="face batch",
@@ -113,7 +123,7 @@ class FaceRestorer:
         return resize_smoothly(crops, (self.size, self.size))
 
     @torch.inference_mode()
-    def _restore(self, crops: Tensor) -> Tensor:
+    def _restore_crops(self, crops: Tensor) -> Tensor:
         device, dtype = input_placement(self.network)
         (black, white), (low, high) = self.crops.input_range, self.crops.output_range
         output = self.network(upload(crops * (white - black) + black, device, dtype))
@@ -155,7 +165,8 @@ def restore_faces(
         InvalidImageError: not such pictures.
         InvalidFacesError: ``faces`` belong to pictures of another size or number.
         InvalidOptionError: ``strength`` or ``batch_size`` out of range.
-        InsufficientMemoryError: the crops, or one face in the network, do not fit.
+        InsufficientMemoryError: the crops, or one face in the network, do not fit, not even in
+            main memory and on the CPU.
 
     Example:
         >>> from gpen_arch.faces import Face
@@ -168,6 +179,15 @@ def restore_faces(
     require_pictures(images)
     require_number("strength", strength, 0, 1)
     require_whole("faces per batch", batch_size, 0)
+    require_restorable(images, faces)
+    restorer = gpen if isinstance(gpen, FaceRestorer) else FaceRestorer(gpen)
+    return restore_unchecked(
+        images, faces, restorer, strength=strength, batch_size=batch_size, on_progress=on_progress
+    )
+
+
+def require_restorable(images: Tensor, faces: FaceSet) -> None:
+    """Raise InvalidFacesError unless these faces are of these pictures, and can be aligned."""
     if faces.image_size != tuple(images.shape[-2:]) or faces.frames != len(images):
         raise InvalidFacesError(
             f"expected faces of {len(images)} picture(s) of {tuple(images.shape[-2:])}, found "
@@ -175,10 +195,6 @@ def restore_faces(
             "detect on the pictures that you restore"
         )
     require_alignable(faces)
-    restorer = gpen if isinstance(gpen, FaceRestorer) else FaceRestorer(gpen)
-    return restore_unchecked(
-        images, faces, restorer, strength=strength, batch_size=batch_size, on_progress=on_progress
-    )
 
 
 def restore_unchecked(
@@ -191,13 +207,40 @@ def restore_unchecked(
     on_progress: ProgressCallback = ignore_progress,
 ) -> RestoredFaces:
     """:func:`restore_faces` for callers who have looked at pictures, faces and options already."""
-    with naming_shortage(f"{len(faces)} face(s) of {restorer.size} pixels a side"):
-        crops = restorer.crops
-        aligned, transforms = align_unchecked(images, faces, crops.size, crops.template)
-        restored = restorer.restore_unchecked(
-            aligned, batch_size=batch_size, on_progress=on_progress
+    total, done = len(faces), 0
+
+    def restore(part: slice, device: torch.device, with_: FaceRestorer) -> RestoredFaces:
+        crops, those = with_.crops, faces_of(faces, part)
+        aligned, transforms = align_unchecked(
+            images[part].to(device), those, crops.size, crops.template
         )
-    result = RestoredFaces(faces, transforms, aligned, restored, strength)
-    finite = torch.isfinite(restored).flatten(1).all(dim=1)
+        restored = with_.restore_unchecked(
+            aligned,
+            batch_size=batch_size,
+            on_progress=lambda now, _: on_progress(done + now, total),
+        )
+        return RestoredFaces(those, transforms, aligned, restored, strength)
+
+    parts: list[tuple[slice, RestoredFaces]] = []
+    ways = _ways(restore, images.device, restorer)
+    for part, result in in_ways("restoring the faces of", [slice(0, len(images))], ways):
+        done += len(result)
+        parts.append((part, result))
+    result = join_restored(parts)
     reason = "the network's result was not finite; use fp32"
-    return result.keep(finite, [reason] * len(faces))
+    return result.keep(finite_pictures(result.restored), [reason] * total)
+
+
+def _ways(
+    restore: Callable[[slice, torch.device, FaceRestorer], RestoredFaces],
+    device: torch.device,
+    restorer: FaceRestorer,
+) -> list[Way[RestoredFaces]]:
+    """Where the pictures are; with the crops in main memory; on the CPU."""
+    ways = [Way(f"on {device}", lambda part: restore(part, device, restorer))]
+    if device != CPU:
+        where = "with their crops in main memory"
+        ways.append(Way(where, lambda part: restore(part, CPU, restorer)))
+    if device_of(restorer.network) != CPU:
+        ways.append(Way("on the CPU", lambda part: restore(part, CPU, restorer.on_cpu())))
+    return ways

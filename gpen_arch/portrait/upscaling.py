@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checks import require_pictures, require_whole
-from ..device.memory import naming_shortage, with_smaller_units
-from ..device.transfer import upload
+from ..device.memory import Way, all_in_ways, with_smaller_units
+from ..device.transfer import CPU, around_cpu_copy, joined, upload
 from ..errors import InvalidOptionError
 from ..inference import PreparedNetwork, input_placement, prepare_for_inference
 from ..networks import architecture_of
-from ..progress import ProgressCallback, ignore_progress
-from .resizing import MAX_SCALE, enlargement, resize_to
+from ..progress import ProgressCallback, ignore_progress, part_of
+from .resizing import MAX_SCALE, resize_to
 
 SMALLEST_TILE = 128
 DEFAULT_HALO = 32
@@ -61,6 +61,15 @@ class Upscaler:
         device, dtype = input_placement(network)
         return Upscaler(network, facts.scale, facts.multiple, facts.features, device, dtype)
 
+    @property
+    def can_move(self) -> bool:
+        """Whether its network is ours to copy, and is elsewhere than on the CPU."""
+        return isinstance(self.network, nn.Module) and self.device not in (None, CPU)
+
+    def on_cpu(self) -> Upscaler:
+        """A copy that works on the CPU, in the same number format; this one stays as it is."""
+        return replace(around_cpu_copy(self), device=CPU)
+
     def activation_bytes(self, tile: int, halo: int = DEFAULT_HALO) -> int:
         """Bytes of all tensors alive at once on one tile (side and halo in input pixels)."""
         side = (tile + 2 * halo) * self.scale
@@ -99,12 +108,14 @@ def upscale_image(
         halo: context in input pixels; rounded up to a multiple of 4.
 
     Returns:
-        (B, 3, scale H, scale W) in 0..1, float32, on the pictures' device.
+        (B, 3, scale H, scale W) in 0..1, float32, on the pictures' device, or in main memory if
+        that device has too little.
 
     Raises:
         InvalidImageError: not such pictures.
         InvalidOptionError: an option out of its range.
-        InsufficientMemoryError: the result, or a tile of 128 px, does not fit.
+        InsufficientMemoryError: the result, or a tile of 128 px, does not fit, not even in main
+            memory and on the CPU.
 
     Example:
         >>> doubling = Upscaler(nn.Upsample(scale_factor=2), scale=2)  # or load_upscaler("x2.pth")
@@ -131,11 +142,23 @@ def upscale_unchecked(
 ) -> Tensor:
     """:func:`upscale_image` for callers who have looked at pictures and options already."""
     described = upscaler if isinstance(upscaler, Upscaler) else Upscaler.of(upscaler)
-    side = _round_up(tile or described.automatic_tile())
-    with naming_shortage(enlargement(images, scale)):
-        work = _TiledUpscale(images, described, scale, _round_up(halo), on_progress)
-        result, _ = with_smaller_units(work, side, floor=min(SMALLEST_TILE, side), name="tile")
-    return result
+    count = len(images)
+
+    def enlarge(part: slice, device: torch.device, with_: Upscaler) -> Tensor:
+        report = on_progress
+        if part != slice(0, count):
+            report = part_of(on_progress, part.start / count, part.stop / count)
+        work = _TiledUpscale(images[part].to(device), with_, scale, _round_up(halo), report)
+        side = _round_up(tile or with_.automatic_tile())
+        return with_smaller_units(work, side, floor=min(SMALLEST_TILE, side), name="tile")[0]
+
+    ways = [Way(f"on {images.device}", lambda part: enlarge(part, images.device, described))]
+    if images.device != CPU:
+        where = "with the result in main memory"
+        ways.append(Way(where, lambda part: enlarge(part, CPU, described)))
+    if described.can_move:
+        ways.append(Way("on the CPU", lambda part: enlarge(part, CPU, described.on_cpu())))
+    return joined([result for _, result in all_in_ways("upscaling", count, ways)])
 
 
 @dataclass(frozen=True)
@@ -197,15 +220,16 @@ class _TiledUpscale:
         self.scale = scale
         self.halo = halo
         self.on_progress = on_progress
+        frames, _, height, width = self.images.shape
+        size = (frames, 3, height * scale, width * scale)
+        self.result = torch.empty(size, device=images.device)
 
     @torch.inference_mode()
     def __call__(self, tile: int) -> Tensor:
         frames, _, height, width = self.images.shape
         # Tiles are at least half as wide as asked: a wider halo would make three of them overlap.
         halo = min(self.halo, tile // 4 // TILE_STEP * TILE_STEP)
-        result = torch.zeros(
-            (frames, 3, height * self.scale, width * self.scale), device=self.images.device
-        )
+        result = self.result.zero_()
         tiles = [(y, x) for y in spans(height, tile, halo) for x in spans(width, tile, halo)]
         self.on_progress(0, frames * len(tiles))
         for done, (frame, y, x) in enumerate(_each(frames, tiles), start=1):

@@ -22,6 +22,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 ROOT = Path(__file__).resolve().parents[2]
 ALIAS = "gpen_pack_under_test"
+MARKS = ((20.0, 30.0), (44.0, 30.0), (32.0, 44.0), (22.0, 58.0), (42.0, 58.0))
 
 
 @pytest.fixture(scope="module")
@@ -132,69 +133,104 @@ def test_masks_fit_the_picture(pack: ModuleType) -> None:
 
 def test_long_batches_are_cut_into_pieces(pack: ModuleType) -> None:
     cut = part(pack, "nodes.frames").cut
-    pieces = list(cut(10, 3, budget=12))
-    assert [(piece.start, piece.stop) for piece in pieces] == [(0, 4), (4, 8), (8, 10)]
-    assert len(list(cut(2, 10**12))) == 2
-    assert list(cut(0, 1)) == []
+    assert cut([3] * 10, budget=12) == [slice(0, 4), slice(4, 8), slice(8, 10)]
+    assert cut([10**12] * 2, budget=12) == [slice(0, 1), slice(1, 2)]
+    assert cut([], budget=12) == []
+
+
+def test_a_frame_with_many_faces_is_a_piece_of_its_own(pack: ModuleType) -> None:
+    frames, faces = part(pack, "nodes.frames"), part(pack, "gpen_arch.faces")
+    crowd = [faces.Face((0.0, 0.0, 4.0, 4.0), 0.9, MARKS, frame=1) for _ in range(9)]
+    costs = frames.with_crops([3] * 4, faces.FaceSet(tuple(crowd), (8, 8), frames=4), 2)
+    assert costs == [3, 21, 3, 3]
+    assert frames.cut(costs, budget=12) == [slice(0, 1), slice(1, 2), slice(2, 4)]
+
+
+def test_faces_are_cut_by_their_frames_and_their_number(pack: ModuleType) -> None:
+    crops, faces = part(pack, "nodes.crops"), part(pack, "gpen_arch.faces")
+    numbers = (0, 0, 1, 50, 51, 51, 51, 51)
+    found = [faces.Face((0.0, 0.0, 4.0, 4.0), 0.9, MARKS, frame=number) for number in numbers]
+    some = faces.FaceSet(tuple(found), (8, 8), frames=60)
+    pieces = crops.cut_faces(some, frame_bytes=2, face_bytes=1, budget=7)
+    assert pieces == [slice(0, 3), slice(3, 6), slice(6, 8)]
+    last = crops.part_of_faces(some, pieces[1])
+    assert (last.frames, [face.frame for face in last]) == (2, [0, 1, 1])
+    assert crops.cut_faces(some.with_faces(()), 2, 1, 7) == []
 
 
 def test_pieces_of_a_batch_join_again(pack: ModuleType) -> None:
-    frames, faces = part(pack, "nodes.frames"), part(pack, "gpen_arch.faces")
+    pieces, faces = part(pack, "gpen_arch.faces.pieces"), part(pack, "gpen_arch.faces")
     restoration = part(pack, "gpen_arch.portrait.restoration")
-    marks = ((1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (1.0, 3.0), (3.0, 3.0))
-    found = [faces.Face((0.0, 0.0, 4.0, 4.0), 1 - i / 10, marks, frame=i // 2) for i in range(6)]
+    found = [faces.Face((0.0, 0.0, 4.0, 4.0), 1 - i / 10, MARKS, frame=i // 2) for i in range(6)]
     whole = faces.FaceSet(tuple(found), (8, 8), frames=3)
     crops = torch.arange(6.0)[:, None, None, None].expand(6, 3, 2, 2)
     all_crops = restoration.RestoredFaces(whole, torch.zeros(6, 2, 3), crops, crops)
-    cpu = torch.device("cpu")
-    parts = [(s, frames.restored_of(all_crops, s, cpu)) for s in (slice(0, 2), slice(2, 3))]
+    parts = [(s, pieces.restored_of(all_crops, s)) for s in (slice(0, 2), slice(2, 3))]
     assert [face.frame for face in parts[1][1].faces] == [0, 0]
-    joined = frames.join_restored(parts, cpu)
+    joined = pieces.join_restored(parts)
     assert joined.faces == whole
     assert torch.equal(joined.restored, crops)
 
 
+def test_restored_faces_tell_the_hosts_cache_their_size(pack: ModuleType) -> None:
+    faces = part(pack, "gpen_arch.faces")
+    crops = torch.zeros(2, 3, 8, 8)
+    of = faces.FaceSet((), (8, 8))
+    restored = part(pack, "gpen_arch.faces.types").RestoredFaces(
+        of, torch.zeros(2, 2, 3), crops, crops.clone()
+    )
+    told = {id(each): each.nbytes for each in restored._comfy_cache_tensors()}
+    assert sum(told.values()) == 2 * crops.nbytes + 2 * 6 * 4
+
+
 @pytest.mark.parametrize("scale", [1, 2])
-def test_a_long_batch_gives_in_pieces_what_it_gives_whole(pack: ModuleType, scale: int) -> None:
-    """Everything of a result, the crops and the faces that were left included."""
+@pytest.mark.parametrize("published_order", [False, True])
+def test_a_long_batch_gives_in_pieces_what_it_gives_whole(
+    pack: ModuleType, scale: int, published_order: bool
+) -> None:
+    """Everything of a result, the faces that were left included; detected first or on the way."""
     frames, faces = part(pack, "nodes.frames"), part(pack, "gpen_arch.faces")
     portrait, tensors = part(pack, "gpen_arch.portrait"), part(pack, "nodes.tensors")
-    marks = ((20.0, 30.0), (44.0, 30.0), (32.0, 44.0), (22.0, 58.0), (42.0, 58.0))
-    good = faces.Face((8.0, 4.0, 56.0, 72.0), 0.99, marks)
+    pieces = part(pack, "gpen_arch.faces.pieces")
+    reports = part(pack, "gpen_arch.portrait.report")
+    good = faces.Face((8.0, 4.0, 56.0, 72.0), 0.99, MARKS)
     flat = faces.Face((0.0, 0.0, 9.0, 9.0), 0.95, ((1.0, 1.0),) * 5)
 
     def detect(images: torch.Tensor, **options: Any) -> list[list[Any]]:
         return [[good, flat] if float(image.mean()) > 0.5 else [good] for image in images]
 
     restorer = portrait.FaceRestorer(nn.Identity(), size=32)
-    pipeline = portrait.PortraitPipeline(
-        restorer, detect, options=portrait.PortraitOptions(scale=scale)
-    )
+    options = portrait.PortraitOptions(scale=scale, published_order=published_order)
+    pipeline = portrait.PortraitPipeline(restorer, detect, options=options)
     brightness = torch.tensor([0.0, 0.5, 0.0])[:, None, None, None]
     pixels = torch.rand(3, 3, 80, 64, generator=torch.Generator().manual_seed(1)) / 2 + brightness
-    whole, cpu = pipeline(pixels), torch.device("cpu")
+    whole = pipeline(pixels)
+    found = pipeline.detect(pixels)
     steps: list[tuple[int, int]] = []
-    parts = frames.in_pieces(
-        tensors.Picture(pixels),
-        lambda piece, where, report: pipeline(piece),
-        device=cpu,
-        on_progress=lambda done, total: steps.append((done, total)),
-        scale=10_000,  # so large that every piece is one frame
+    parts = list(
+        frames.in_pieces(
+            tensors.Picture(pixels),
+            [slice(0, 1), slice(1, 3)],
+            lambda piece, where, report: pipeline(piece, faces=pieces.faces_of(found, where)),
+            device=torch.device("cpu"),
+            on_progress=lambda done, total: steps.append((done, total)),
+        )
     )
-    assert [(where.start, where.stop) for where, _ in parts] == [(0, 1), (1, 2), (2, 3)]
     assert [done / total for done, total in steps] == sorted(done / total for done, total in steps)
     assert steps[-1][0] == steps[-1][1]
-    joined = frames.join_results(parts, cpu)
-    assert joined.faces == whole.faces
-    assert replace(joined.report, seconds={}) == replace(whole.report, seconds={})
-    assert joined.report.seconds.keys() == whole.report.seconds.keys()
-    assert len(joined.restored) == 3
-    assert joined.restored.faces == whole.restored.faces
-    assert joined.restored.left == whole.restored.left
+    report = reports.join_reports([(where, result.report) for where, result in parts])
+    assert replace(report, seconds={}) == replace(whole.report, seconds={})
+    assert report.seconds.keys() == whole.report.seconds.keys()
+    joined = pieces.join_restored([(where, result.restored) for where, result in parts])
+    assert len(joined) == 3
+    assert joined.faces == whole.restored.faces
+    assert joined.left == whole.restored.left
     for name in ("transforms", "aligned", "restored"):
-        assert torch.equal(getattr(joined.restored, name), getattr(whole.restored, name)), name
-    assert torch.equal(joined.images, whole.images)
-    assert torch.equal(joined.mask, whole.mask)
+        assert torch.equal(getattr(joined, name), getattr(whole.restored, name)), name
+    assert torch.equal(torch.cat([result.images for _, result in parts]), whole.images)
+    assert torch.equal(torch.cat([result.mask for _, result in parts]), whole.mask)
+    with pytest.raises(part(pack, "gpen_arch.errors").InvalidFacesError, match="what detect"):
+        pipeline(pixels[:2], faces=found)
 
 
 def test_faces_are_drawn_where_they_are(pack: ModuleType) -> None:
