@@ -205,7 +205,7 @@ STAGES = {
     "align": ("_warp_frame", "restoring the faces of one picture", "crops in main memory"),
     "restore": ("_restore_crops", "their crops in main memory", "it on the CPU"),
     "upscale": ("_upscale", "with the result in main memory", "it on the CPU"),
-    "paste": ("_paste_on", "pasting on one picture on card:0", "it on cpu"),
+    "paste": ("_replace", "pasting on one picture on card:0", "it on cpu"),
 }
 
 
