@@ -48,6 +48,11 @@ class EnhancedPiece:
     faces: tuple[FaceReport, ...]
 
 
+def parts_folder(target: Path) -> Path:
+    """Where the parts of a clip lie while it is under way."""
+    return target.with_name(f"{target.name}.parts")
+
+
 @dataclass(frozen=True)
 class ClipJob:
     """What is to be done.
@@ -68,11 +73,6 @@ class ClipJob:
     crf: int = CRF
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     max_pixels: float = float("inf")
-
-    @property
-    def parts_folder(self) -> Path:
-        """Where its parts lie while it is under way."""
-        return self.target.with_name(f"{self.target.name}.parts")
 
     def key(self) -> dict[str, object]:
         """What parts depend on."""
@@ -106,7 +106,7 @@ class ClipUnderWay:
         self.look = Look(self.reader.info, str(job.source), job.scale, job.crf)
         require_encoder()
         self._beside: Beside = look_beside(job.source, self._container)
-        self.parts = Parts(job.parts_folder, job.key())
+        self.parts = Parts(parts_folder(job.target), job.key())
 
     def run(
         self,
