@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 _ONE = 1 << 16  # of the matrix's fixed-point numbers
-# What the upper left 2x2 of the matrix (row by row, of ones) does to a picture: is it mirrored
-# (left to right) first, and by how many quarters is it turned counter-clockwise.
+# What the upper left 2x2 of the matrix (a b, c d: from x, y to ax + cy, bx + dy, y downwards) does
+# to a picture: is it mirrored (left to right) first, and by how many quarters is it turned
+# counter-clockwise.
 _TURNS: dict[tuple[float, ...], tuple[bool, int]] = {
     (1, 0, 0, 1): (False, 0),
     (0, -1, 1, 0): (False, 1),
     (-1, 0, 0, -1): (False, 2),
     (0, 1, -1, 0): (False, 3),
     (-1, 0, 0, 1): (True, 0),
-    (0, -1, -1, 0): (True, 1),
+    (0, 1, 1, 0): (True, 1),
     (1, 0, 0, -1): (True, 2),
-    (0, 1, 1, 0): (True, 3),
+    (0, -1, -1, 0): (True, 3),
 }
 
 
