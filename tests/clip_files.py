@@ -33,6 +33,13 @@ class Recipe:
     colours: tuple[int, int, int, int] = (2, 0, 2, 2)  # matrix, range, primaries, transfer
     options: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
+    ground: NDArray[np.uint8] | None = None  # a picture that moves, instead
+
+    def picture(self, number: int) -> NDArray[np.uint8]:
+        """One frame (H, W, 3)."""
+        if self.ground is not None:
+            return np.roll(self.ground, 2 * number, 1)
+        return picture(number, self.size)
 
 
 def picture(number: int, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -64,7 +71,7 @@ def make_clip(path: Path, recipe: Recipe | None = None, **container: Any) -> Pat
         sound = output.add_stream(recipe.sound, rate=SOUND_RATE) if recipe.sound else None
         times = recipe.times or [Fraction(i, RATE) for i in range(recipe.frames)]
         for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(picture(number, recipe.size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(recipe.picture(number), format="rgb24")
             if recipe.colours[0] != 2:
                 frame = frame.reformat(
                     format=recipe.pixels,
