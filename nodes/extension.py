@@ -16,6 +16,7 @@ from .sample import SamplePortrait
 from .select import SelectFaces
 from .tracks import TrackFaces
 from .upscale import BackgroundUpscale
+from .video import EnhanceVideo
 
 
 class GPENExtension(ComfyExtension):
@@ -37,4 +38,5 @@ class GPENExtension(ComfyExtension):
             BackgroundUpscale,
             PasteBack,
             PortraitEnhance,
+            EnhanceVideo,
         ]

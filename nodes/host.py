@@ -255,10 +255,16 @@ def intermediate_dtype() -> torch.dtype:
     return torch.float32 if ask is None else ask()
 
 
-def save_preview(picture: Image.Image) -> ui.SavedResult:
-    """Write a picture where ComfyUI keeps what it only shows, for as long as it runs."""
+def temp_folder() -> Path:
+    """Where ComfyUI keeps files for as long as it runs."""
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def save_preview(picture: Image.Image) -> ui.SavedResult:
+    """Write a picture where ComfyUI keeps what it only shows, for as long as it runs."""
+    folder = temp_folder()
     name = f"GPEN_{uuid4().hex}.jpg"  # never one that the page has seen
     picture.save(folder / name, quality=85)
     return ui.SavedResult(name, "", io.FolderType.temp)

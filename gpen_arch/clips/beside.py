@@ -52,6 +52,19 @@ def look_beside(path: Path, container_format: str) -> Beside:
     return Beside(tuple(copied), tuple(left_out))
 
 
+def suffix_that_takes(path: Path) -> str:
+    """The suffix of the container that suits most players, if it takes the sound, or of another.
+
+    Raises:
+        InvalidClipError: the clip cannot be read.
+    """
+    try:
+        look_beside(path, "mp4")
+    except OutputError:
+        return ".mkv"
+    return ".mp4"
+
+
 def copy_metadata(source: Any, target: Any) -> None:
     """Titles, dates, places, and whatever else stands in a container's or stream's own words."""
     if hasattr(source, "streams"):

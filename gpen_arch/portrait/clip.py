@@ -108,6 +108,21 @@ class ClipUnderWay:
         self._beside: Beside = look_beside(job.source, self._container)
         self.parts = Parts(parts_folder(job.target), job.key())
 
+    @property
+    def frames_a_piece(self) -> int:
+        """How many frames are worked on at a time."""
+        return max(1, min(PART_FRAMES, PIECE_BYTES // self._frame_bytes))
+
+    @property
+    def piece_bytes(self) -> int:
+        """What they take as float32 at their final size."""
+        return self.frames_a_piece * self._frame_bytes
+
+    @property
+    def _frame_bytes(self) -> int:
+        height, width = self.look.size
+        return 3 * height * width * torch.float32.itemsize
+
     def run(
         self,
         enhance: Enhance,
@@ -176,7 +191,7 @@ class ClipUnderWay:
         frames = self.reader.frames(self.parts.last, self.parts.end)
         report = _counting(on_progress, lambda: self.parts.frames, expected)
         report(0)
-        pieces = _pieces(frames, self._frames_a_piece())
+        pieces = _pieces(frames, self.frames_a_piece)
         while piece := next(pieces, None):
             with self._part(hold) as part:
                 while piece:
@@ -202,10 +217,6 @@ class ClipUnderWay:
                 if part.writer.pts:
                     notes = asdict(part.found)
                     self.parts.add(part.writer.path, part.writer.pts, part.writer.end, notes)
-
-    def _frames_a_piece(self) -> int:
-        height, width = self.look.size
-        return max(1, min(PART_FRAMES, PIECE_BYTES // (4 * 3 * height * width)))
 
     def _join(self, *, whole: bool = True) -> Join:
         time_base = self.reader.info.time_base

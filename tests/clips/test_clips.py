@@ -487,7 +487,7 @@ def test_only_a_piece_of_a_clip_is_in_memory(tmp_path: Path) -> None:
     enhance(source, tmp_path / "out.mp4", look)
     assert max(sizes) <= 5  # a part, where a piece could hold more
     big = ClipUnderWay(ClipJob(make_clip(tmp_path / "big.mp4", Recipe(1, (1080, 1920))), source))
-    frames = big._frames_a_piece()
+    frames = big.frames_a_piece
     assert frames * 4 * 3 * 1080 * 1920 <= clips.PIECE_BYTES < (frames + 1) * 4 * 3 * 1080 * 1920
 
 
