@@ -17,6 +17,7 @@ from ..clips import ClipFrame, ClipReader, Parts, container_of
 from ..clips.beside import Beside, look_beside
 from ..clips.encoding import CRF, Look, PartWriter, require_encoder
 from ..clips.joining import Join
+from ..device.allocation import release_freed_memory
 from ..errors import GpenError, OutputError
 from ..files.atomic import write_at_once, write_atomically
 from ..images import to_levels
@@ -217,6 +218,8 @@ class ClipUnderWay:
                 if part.writer.pts:
                     notes = asdict(part.found)
                     self.parts.add(part.writer.path, part.writer.pts, part.writer.end, notes)
+        # What an encoder leaves behind between the frames' own memory would add up, part by part.
+        release_freed_memory()
 
     def _join(self, *, whole: bool = True) -> Join:
         time_base = self.reader.info.time_base
