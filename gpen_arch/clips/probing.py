@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidClipError
 from .colours import Colours, colours_of
@@ -58,7 +58,7 @@ def picture_stream(container: InputContainer, path: Path) -> VideoStream:
     Raises:
         InvalidClipError: there is none, or FFmpeg here cannot decode it.
     """
-    streams = [each for each in container.streams.video if not int(each.disposition or 0) & _COVER]
+    streams = [each for each in container.streams.video if not _is_cover(each)]
     if not streams:
         kinds = ", ".join(each.type for each in container.streams) or "nothing"
         raise InvalidClipError(
@@ -72,6 +72,11 @@ def picture_stream(container: InputContainer, path: Path) -> VideoStream:
             "the clip to H.264 first."
         )
     return streams[0]
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    found: Any = stream.disposition
+    return bool(getattr(found, "value", found) & _COVER)  # an enum or a number, by version
 
 
 def probe(container: InputContainer, path: Path, max_pixels: float) -> ClipInfo:
