@@ -74,7 +74,7 @@ def copy_metadata(source: Any, target: Any) -> None:
             if key.lower() not in _OF_THE_CONTAINER
         }
         target.metadata.update(kept)
-        if hasattr(source, "chapters"):  # PyAV 14 has none
+        if hasattr(target, "set_chapters"):  # from PyAV 16 on
             target.set_chapters(source.chapters())
     else:
         words = {key: source.metadata[key] for key in _OF_A_STREAM if key in source.metadata}

@@ -17,13 +17,14 @@ READABLE = "mp4, mov, mkv, webm, avi, ts, mpg, wmv, flv or ogv"
 # than the one that was named, of this machine or of the network; pictures are another matter.
 _FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
 _PROTOCOLS = "file"
+_OLDEST = 15  # PyAV 14 loses the codec's own data when packets are copied
 
 
 def import_av() -> Any:
     """The module ``av``.
 
     Raises:
-        MissingDependencyError: it is not installed, or does not load.
+        MissingDependencyError: it is not installed, does not load, or is too old.
     """
     try:
         import av
@@ -31,6 +32,10 @@ def import_av() -> Any:
         raise MissingDependencyError(
             f"clips need PyAV, found: {first_line(error)}; try: pip install 'gpen-portrait[video]'"
         ) from error
+    if int(str(av.__version__).partition(".")[0]) < _OLDEST:
+        raise MissingDependencyError(
+            f"clips need PyAV {_OLDEST} or newer, found {av.__version__}; try: pip install -U av"
+        )
     return av
 
 

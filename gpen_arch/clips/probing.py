@@ -98,6 +98,8 @@ def probe(container: InputContainer, path: Path, max_pixels: float) -> ClipInfo:
     if getattr(context, "field_order", 0) not in (*_PROGRESSIVE, None):
         raise interlaced(name)
     first = _first_frame(container, stream, name)
+    if first.interlaced_frame:
+        raise interlaced(name)
     turn = turn_of(first, name)
     height, width = first.height, first.width
     seconds = _seconds(container, stream)

@@ -323,7 +323,12 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'gpen-portrait\[video\]'"):
         ClipReader(source)
-    assert library.READABLE
+
+
+def test_a_pyav_that_is_too_old_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av, "__version__", "14.2.0")
+    with pytest.raises(MissingDependencyError, match=r"PyAV 15 or newer, found 14\.2\.0"):
+        library.import_av()
 
 
 @pytest.mark.parametrize("crf", [-1, 52])
