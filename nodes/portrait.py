@@ -215,16 +215,13 @@ def check_pipeline(scale: str, detector_name: str, dtype: str, if_missing: str) 
 
 def identity_of_files(model: str | None, detector_name: str | None, upscaler: str | None) -> str:
     """For ``fingerprint_inputs``: changes when a file behind a name does."""
-    files = (
-        weights.identity(model, "restoration") if model else "",
-        weights.identity(detector_name, "detection") if detector_name else "",
-        upscale.identity(upscaler),
-    )
-    return "\n".join(files)
+    restorer = weights.identity(model, "restoration") if model else ""
+    finder = weights.identity(detector_name, "detection") if detector_name else ""
+    return "\n".join((restorer, finder, upscale.identity(upscaler)))
 
 
 def needed_sockets(scale: str, others: Mapping[str, Any]) -> list[str]:
-    """For ``check_lazy_status``: a connected upscaler where something is upscaled."""
+    """For ``check_lazy_status``."""
     return ["upscale_model"] if "upscale_model" in others and scale != "1" else []
 
 
