@@ -37,6 +37,10 @@ class InvalidImageError(GpenError, ValueError):
     """A picture (file or tensor) that cannot be processed."""
 
 
+class InvalidClipError(GpenError, ValueError):
+    """A clip (video file) that cannot be processed, or not without a loss."""
+
+
 class InvalidFacesError(GpenError, ValueError):
     """Faces, landmarks or a selection of them that make no sense for the picture."""
 

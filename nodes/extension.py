@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import host
+from . import host_files
 from .detect import DetectFaces
 from .finish import FaceMask, MatchColour
 from .gates import GateFaces
@@ -16,13 +16,14 @@ from .sample import SamplePortrait
 from .select import SelectFaces
 from .tracks import TrackFaces
 from .upscale import BackgroundUpscale
+from .video import EnhanceVideo
 
 
 class GPENExtension(ComfyExtension):
     """All nodes of the pack, in the order in which a graph uses them."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        host.register_folders()
+        host_files.register_folders()
         return [
             SamplePortrait,
             LoadGPENModel,
@@ -37,4 +38,5 @@ class GPENExtension(ComfyExtension):
             BackgroundUpscale,
             PasteBack,
             PortraitEnhance,
+            EnhanceVideo,
         ]

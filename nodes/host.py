@@ -1,4 +1,4 @@
-"""The only file that touches ComfyUI itself: devices, memory, folders, progress, interrupts."""
+"""What touches ComfyUI itself: devices, memory, progress, interrupts. See also ``host_files``."""
 
 from __future__ import annotations
 
@@ -6,72 +6,23 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
 from weakref import finalize
 
 import comfy.model_management as management
 import comfy.model_patcher
 import comfy.utils
-import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
-from PIL import Image
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..gpen_arch.device.allocation import release_freed_memory
 from ..gpen_arch.device.choice import resolve_dtype
 from ..gpen_arch.progress import ProgressCallback
-from ..gpen_arch.weights.roles import FOLDERS, OWN_FOLDER
 from . import ownership, shortage
 from .tensors import image_of
-
-WEIGHT_SUFFIXES = frozenset({".pth", ".pt", ".safetensors", ".onnx"})
-
-
-# Folders ------------------------------------------------------------------------------------------
-
-
-def register_folders() -> None:
-    """Tell ComfyUI of the model folders that we read; none is created, no path is replaced."""
-    for key in FOLDERS:
-        known = key in folder_paths.folder_names_and_paths
-        folder_paths.add_model_folder_path(key, str(Path(folder_paths.models_dir) / key))
-        suffixes = folder_paths.folder_names_and_paths[key][1]
-        # A new key has an empty set, which lists every file; another pack's set may be shared.
-        is_shared = suffixes is folder_paths.supported_pt_extensions
-        if not known or (key == OWN_FOLDER and not is_shared):
-            suffixes.update(WEIGHT_SUFFIXES)
-
-
-def model_folders(first: str) -> tuple[Path, ...]:
-    """Every folder that may hold our weights, those of the key ``first`` before the others."""
-    keys = (first, *(key for key in FOLDERS if key != first))
-    paths = [Path(path) for key in keys for path in folder_paths.get_folder_paths(key)]
-    return tuple(dict.fromkeys(paths))
-
-
-def installed_files(key: str) -> tuple[str, ...]:
-    """Weight files under one of our folders, as paths relative to it.
-
-    Other packs narrow the suffixes of a key that they share with us to those that the core loads,
-    without ``.onnx``: so the folders are asked, and not the core's list.
-    """
-    folders = folder_paths.get_folder_paths(key)
-    found = (folder_paths.recursive_search(folder, [".git"])[0] for folder in folders)
-    names = {name for names in found for name in names}
-    return tuple(sorted(name for name in names if Path(name).suffix.lower() in WEIGHT_SUFFIXES))
-
-
-def full_path(key: str, name: str) -> Path | None:
-    """Where ``name`` lies under one of our folders, or None."""
-    found = folder_paths.get_full_path(key, name)
-    return None if found is None else Path(found)
-
 
 # Devices and memory -------------------------------------------------------------------------------
 
@@ -265,15 +216,6 @@ def intermediate_dtype() -> torch.dtype:
     """What newer cores ask for between nodes; older ones always use float32."""
     ask = getattr(management, "intermediate_dtype", None)
     return torch.float32 if ask is None else ask()
-
-
-def save_preview(picture: Image.Image) -> ui.SavedResult:
-    """Write a picture where ComfyUI keeps what it only shows, for as long as it runs."""
-    folder = Path(folder_paths.get_temp_directory())
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"GPEN_{uuid4().hex}.jpg"  # never one that the page has seen
-    picture.save(folder / name, quality=85)
-    return ui.SavedResult(name, "", io.FolderType.temp)
 
 
 def nothing() -> ExecutionBlocker:

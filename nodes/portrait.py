@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +44,41 @@ def published_order_input() -> io.Boolean.Input:
     )
 
 
+def pipeline_inputs(*, scale: str) -> list[Any]:
+    """The networks and options of the whole pipeline; ``scale`` is what that one begins with."""
+    return [
+        loaders.gpen_model_input(),
+        io.Combo.Input(
+            "scale",
+            options=list(SCALES),
+            default=scale,
+            tooltip="Size of the result over that of the picture. 1 leaves the background.",
+        ),
+        strength_input(),
+        loaders.detector_input(),
+        upscale.upscaler_input("upscaler"),
+        loaders.dtype_input(),
+        loaders.if_missing_input(),
+        GPENModelSocket.Input(
+            "gpen_model",
+            optional=True,
+            tooltip="From Load GPEN Model, instead of the model named above.",
+        ),
+        FaceDetectorSocket.Input(
+            "detector",
+            optional=True,
+            tooltip="From Load Face Detector, instead of the detector named above.",
+        ),
+        upscale.upscale_model_socket(lazy=True),
+        late(advanced(confidence_input())),
+        late(max_side_input()),
+        late(advanced(min_face_size_input())),
+        late(faces_per_batch_input()),
+        late(upscale.tile_input()),
+        late(advanced(published_order_input())),
+    ]
+
+
 class PortraitEnhance(io.ComfyNode):
     """Portrait Enhance (GPEN)."""
 
@@ -59,35 +95,7 @@ class PortraitEnhance(io.ComfyNode):
             shows=True,
             inputs=[
                 io.Image.Input("image", tooltip="A picture, or a batch of frames; alpha is kept."),
-                loaders.gpen_model_input(),
-                io.Combo.Input(
-                    "scale",
-                    options=list(SCALES),
-                    default="2",
-                    tooltip="Size of the result over that of the picture. 1 leaves the background.",
-                ),
-                strength_input(),
-                loaders.detector_input(),
-                upscale.upscaler_input("upscaler"),
-                loaders.dtype_input(),
-                loaders.if_missing_input(),
-                GPENModelSocket.Input(
-                    "gpen_model",
-                    optional=True,
-                    tooltip="From Load GPEN Model, instead of the model named above.",
-                ),
-                FaceDetectorSocket.Input(
-                    "detector",
-                    optional=True,
-                    tooltip="From Load Face Detector, instead of the detector named above.",
-                ),
-                upscale.upscale_model_socket(lazy=True),
-                late(advanced(confidence_input())),
-                late(max_side_input()),
-                late(advanced(min_face_size_input())),
-                late(faces_per_batch_input()),
-                late(upscale.tile_input()),
-                late(advanced(published_order_input())),
+                *pipeline_inputs(scale="2"),
                 previews.preview_input(),
             ],
             outputs=[
@@ -125,17 +133,12 @@ class PortraitEnhance(io.ComfyNode):
         dtype: str,
         if_missing: str,
     ) -> bool | str:
-        return check_choices(
-            ("scale", scale, SCALES),
-            ("detector_name", detector_name, loaders.DETECTOR_CHOICES),
-            ("dtype", dtype, loaders.DTYPE_CHOICES),
-            ("if_missing", if_missing, weights.IF_MISSING),
-        )
+        return check_pipeline(scale, detector_name, dtype, if_missing)
 
     @classmethod
     def check_lazy_status(cls, scale: str, **others: Any) -> list[str]:
         """The sockets that are needed: a connected upscaler where something is upscaled."""
-        return ["upscale_model"] if "upscale_model" in others and scale != "1" else []
+        return needed_sockets(scale, others)
 
     @classmethod
     def fingerprint_inputs(
@@ -145,12 +148,7 @@ class PortraitEnhance(io.ComfyNode):
         upscaler: str | None = None,
         **others: Any,
     ) -> str:
-        files = (
-            weights.identity(model, "restoration") if model else "",
-            weights.identity(detector_name, "detection") if detector_name else "",
-            upscale.identity(upscaler),
-        )
-        return "\n".join(files)
+        return identity_of_files(model, detector_name, upscaler)
 
     @classmethod
     def execute(
@@ -171,12 +169,10 @@ class PortraitEnhance(io.ComfyNode):
     ) -> io.NodeOutput:
         picture = tensors.picture_of(image)
         upscale_model = None if scale == "1" else upscale_model
-        restoring = _restorer(gpen_model, model, dtype, if_missing)
-        finding = _detector(detector, detector_name, if_missing)
+        restoring = restorer_of(gpen_model, model, dtype, if_missing)
+        finding = detector_of(detector, detector_name, if_missing)
         gpen, finder = restoring.hosted, finding.hosted
         options = options_of(scale=int(scale), strength=strength, **rare)
-        if options.scale == 1:
-            upscale_model = None  # nothing is enlarged: no need to move it
         background = (
             weights.Chosen(None)
             if options.scale == 1
@@ -215,15 +211,39 @@ class PortraitEnhance(io.ComfyNode):
         )
 
 
-def _restorer(
+def check_pipeline(scale: str, detector_name: str, dtype: str, if_missing: str) -> bool | str:
+    """For ``validate_inputs``: the choices of :func:`pipeline_inputs`; any model name is taken."""
+    return check_choices(
+        ("scale", scale, SCALES),
+        ("detector_name", detector_name, loaders.DETECTOR_CHOICES),
+        ("dtype", dtype, loaders.DTYPE_CHOICES),
+        ("if_missing", if_missing, weights.IF_MISSING),
+    )
+
+
+def identity_of_files(model: str | None, detector_name: str | None, upscaler: str | None) -> str:
+    """For ``fingerprint_inputs``: changes when a file behind a name does."""
+    restorer = weights.identity(model, "restoration") if model else ""
+    finder = weights.identity(detector_name, "detection") if detector_name else ""
+    return "\n".join((restorer, finder, upscale.identity(upscaler)))
+
+
+def needed_sockets(scale: str, others: Mapping[str, Any]) -> list[str]:
+    """For ``check_lazy_status``."""
+    return ["upscale_model"] if "upscale_model" in others and scale != "1" else []
+
+
+def restorer_of(
     connected: host.Hosted | None, model: str, dtype: str, if_missing: str
 ) -> loaders.Opened:
+    """The restorer that is connected, or the one that is named."""
     if connected is None:
         return loaders.open_gpen(model, dtype, if_missing)
     return loaders.Opened(expect(connected, host.Hosted, "gpen_model", "Load GPEN Model"))
 
 
-def _detector(connected: host.Hosted | None, name: str, if_missing: str) -> loaders.Opened:
+def detector_of(connected: host.Hosted | None, name: str, if_missing: str) -> loaders.Opened:
+    """The detector that is connected, or the one that is named."""
     if connected is None:
         return loaders.open_detector(name, if_missing)
     return loaders.Opened(expect(connected, host.Hosted, "detector", "Load Face Detector"))

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from PIL import Image
 from torch import Tensor
 
-from . import drawing, host
+from . import drawing, host_files
 from .sockets import advanced, late
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def show(
     picture = drawing.montage(image) if wanted else drawing.no_picture()
     if sentence:
         picture = drawing.with_sentence(picture, sentence, warns=bool(warning))
-    saved = host.save_preview(Image.fromarray(picture))
+    saved = host_files.save_preview(Image.fromarray(picture))
     return {**ui, "images": [saved], "animated": (False,)}
 
 
@@ -52,7 +52,7 @@ def say(sentence: str) -> dict[str, Any]:
     """The ``ui`` of a node that has no picture: a sentence, if there is one."""
     if not sentence:
         return {}
-    saved = host.save_preview(
+    saved = host_files.save_preview(
         Image.fromarray(drawing.with_sentence(drawing.no_picture(), sentence))
     )
     return {"text": (sentence,), "images": [saved], "animated": (False,)}

@@ -15,7 +15,7 @@ from ..gpen_arch.portrait.automatic import Choice, choose
 from ..gpen_arch.weights import WeightEntry, fetch, load_manifest, locate_entry, obtain
 from ..gpen_arch.weights.locate import check_contents, sha256_of
 from ..gpen_arch.weights.roles import AUTO, OWN_FOLDER, ROLE_FOLDERS
-from . import host
+from . import host, host_files
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def choices(role: str) -> list[str]:
 def _installed(role: str) -> Iterator[str]:
     manifest = load_manifest()
     for key in ROLE_FOLDERS[role]:
-        for name in host.installed_files(key):
+        for name in host_files.installed_files(key):
             if manifest.find(Path(name).name) is None and _fits(key, name, role):
                 yield name
 
@@ -62,7 +62,7 @@ def _fits(key: str, name: str, role: str) -> bool:
     A file whose keys tell nothing is offered where it can only be meant for us: loading it says
     what is wrong with it.
     """
-    path = host.full_path(key, name)
+    path = host_files.full_path(key, name)
     found = None if path is None else recognise_file(path)
     return key == OWN_FOLDER if found is None else found.role == _NETWORKS[role]
 
@@ -130,7 +130,7 @@ def choose_file(name: str, role: str, if_missing: str = ERROR) -> Chosen:
 
 
 def _automatic(role: str) -> Choice:
-    return choose(role, host.model_folders(ROLE_FOLDERS[role][0]))
+    return choose(role, host_files.model_folders(ROLE_FOLDERS[role][0]))
 
 
 def find(name: str, role: str, if_missing: str = ERROR) -> Found:
@@ -149,7 +149,7 @@ def find(name: str, role: str, if_missing: str = ERROR) -> Found:
         return Found.at(name, path)
     path = obtain(
         entry,
-        host.model_folders(entry.folder),
+        host_files.model_folders(entry.folder),
         forbidden=None if if_missing == DOWNLOAD else _FORBIDDEN,
         fetch_into=_fetch,
     )
@@ -166,7 +166,7 @@ def identity(name: str, role: str) -> str:
     entry = load_manifest().find(name)
     if entry is None:
         return _identity(name, _own_file(name, role), None)
-    return _identity(name, locate_entry(entry, host.model_folders(entry.folder)), entry)
+    return _identity(name, locate_entry(entry, host_files.model_folders(entry.folder)), entry)
 
 
 def _automatic_identity(role: str) -> str:
@@ -191,12 +191,12 @@ def _fetch(entry: WeightEntry, folder: Path) -> Path:
 
 def _own_file(name: str, role: str) -> Path | None:
     """Where a file that the manifest does not know lies."""
-    paths = (host.full_path(key, name) for key in ROLE_FOLDERS[role])
+    paths = (host_files.full_path(key, name) for key in ROLE_FOLDERS[role])
     return next((path for path in paths if path is not None), None)
 
 
 def _unknown(name: str, role: str) -> str:
-    folders = " or ".join(str(host.model_folders(key)[0]) for key in ROLE_FOLDERS[role])
+    folders = " or ".join(str(host_files.model_folders(key)[0]) for key in ROLE_FOLDERS[role])
     return (
         f"expected the model file {name!r}, found no such file in {folders}. "
         f"Put it there, or choose one of: {', '.join(known_ids(role))}"

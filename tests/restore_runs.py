@@ -9,14 +9,17 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gpen_arch.cli import build_parser, exit_code
-from gpen_arch.commands.enhance import Enhance, Enhanced
+from gpen_arch.commands.enhance import Enhance, Enhanced, EnhanceFrames, Enhancer
 from gpen_arch.commands.journal import JOURNAL_NAME
 from gpen_arch.commands.models import Wanted
 from gpen_arch.commands.restore import run_restore
 from gpen_arch.images import LoadedImage, write_image
+from gpen_arch.portrait.clip import EnhancedPiece
 from gpen_arch.portrait.pipeline import PortraitOptions, StageCallback
+from gpen_arch.progress import ProgressCallback
 
 parser = cache(build_parser)
 
@@ -28,20 +31,28 @@ def negative(picture: LoadedImage, on_progress: StageCallback) -> Enhanced:
     return Enhanced(result, (result, picture.pixels), {"faces": 2}, "2 face(s) found")
 
 
-def restore(*args: object, enhance: Enhance = negative) -> int:
+def negative_frames(frames: Tensor, on_progress: ProgressCallback) -> EnhancedPiece:
+    """The same for frames of a clip: their negatives, and no face."""
+    on_progress(0, 1)
+    return EnhancedPiece(1 - frames, ())
+
+
+def restore(
+    *args: object, enhance: Enhance = negative, frames: EnhanceFrames = negative_frames
+) -> int:
     """The exit code of ``gpen restore ARGS``."""
-    return restore_with(lambda *_: enhance, *args)
+    return restore_with(lambda *_: Enhancer(enhance, frames), *args)
 
 
 def restore_with(
-    load: Callable[[Namespace, PortraitOptions, Wanted], Enhance], *args: object
+    load: Callable[[Namespace, PortraitOptions, Wanted], Enhancer], *args: object
 ) -> int:
     """The same, where ``load`` gives the stand-in for the networks."""
     parsed = parser().parse_args(["restore", *map(str, args)])
     return exit_code(lambda: run_restore(parsed, load))
 
 
-def never(*_: object) -> Enhance:
+def never(*_: object) -> Enhancer:
     """A loader for runs that must not start, or have nothing to do."""
     raise AssertionError("the networks were loaded")
 

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("ops", "weights"),
     ("networks",),
     ("device",),
-    ("loading", "images"),
+    ("loading", "images", "clips"),
     ("inference", "faces"),
     ("portrait", "degradation"),
     ("evaluation", "data"),

@@ -25,7 +25,7 @@ from .batch import Batch, Outcome, Work
 from .interrupts import stopping_signals
 from .journal import JOURNAL_NAME
 from .models import add_detector, announce, choose_detector, name_of, open_detector
-from .names import PlannedPicture
+from .names import PlannedInput
 from .options import Subparsers, add_device, add_offline, add_quiet, add_weights_dir
 from .plan import plan_faces
 from .run_report import FileResult, RunReport
@@ -139,8 +139,7 @@ def run_align(args: Namespace, load: LoadDetector = open_detector) -> int:
             "aligned",
             plan,
             found.unreachable,
-            settings,
-            max_pixels=args.max_megapixels * 1e6,
+            lambda _: settings,
             skip_finished=True,
             quiet=args.quiet,
         )
@@ -164,7 +163,8 @@ def _cutting(
     device = resolve_device(args.device)
     detector = load(wanted, args, device)
 
-    def work(planned: PlannedPicture, picture: LoadedImage, on_progress: StageCallback) -> Outcome:
+    def work(planned: PlannedInput, on_progress: StageCallback) -> Outcome:
+        picture = read_image(planned.source, max_pixels=args.max_megapixels * 1e6)
         image = upload(picture.pixels[None], device)
         faces = cut_faces(image, detector, options, lambda *done: on_progress("align", *done))
         written: list[dict[str, object]] = []

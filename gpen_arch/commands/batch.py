@@ -1,4 +1,4 @@
-"""Pictures one after the other: one that fails stops no other, and every one is reported."""
+"""Inputs one after the other: one that fails stops no other, and every one is reported."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from ..device.failure import device_failure
 from ..device.memory import is_out_of_memory
 from ..errors import GpenError, OutputError
 from ..files.atomic import staged_files
-from ..images import LoadedImage, read_image
 from ..portrait.pipeline import StageCallback
 from .interrupts import signals_held
 from .journal import InputState, Journal, Settings
-from .names import PlannedPicture
+from .names import PlannedInput
 from .plan import Plan
 from .run_report import FAILED, NOT_REACHED, SKIPPED, FileResult, RunReport
 from .terminal import StepBar, counting_bar, notify, say
 
-# What one picture can make go wrong: our own errors, the file system (its name, its permissions,
+# What one input can make go wrong: our own errors, the file system (its name, its permissions,
 # the disk), memory (Python's and numpy's MemoryError; torch's RuntimeErrors are told apart below),
 # OpenCV's error, which it raises for memory as well, and the one error of Pillow that derives from
 # none of Python's. Everything else is a mistake of ours: it ends the run, with its traceback.
-_PICTURE_ERRORS = (GpenError, OSError, MemoryError, cv2.error, Image.DecompressionBombError)
+_INPUT_ERRORS = (GpenError, OSError, MemoryError, cv2.error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one picture: plain data for the report, and one line for people or none."""
+    """What became of one input: plain data for the report, one line for people or none, and what is
+    to be tidied up once its files have appeared."""
 
     report: dict[str, object]
     summary: str = ""
+    clean: Callable[[], object] = lambda: None
 
 
-Work = Callable[[PlannedPicture, LoadedImage, StageCallback], Outcome]
-"""Makes and writes what is planned for a picture; its files appear when it is done."""
+Work = Callable[[PlannedInput, StageCallback], Outcome]
+"""Reads an input, makes and writes what is planned for it; its files appear when it is done."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,10 @@ class Batch:
     """A planned run.
 
     Attributes:
-        done: the status of a picture that was worked on, as "restored".
-        plan: the pictures and their outputs.
+        done: the status of an input that was worked on, as "restored".
+        plan: the inputs and their outputs.
         unreachable: inputs that could not be looked into, and why: they have failed already.
-        settings: what results depend on, for the journal.
-        max_pixels: an input of more is refused before it is decoded.
+        settings: what the result of an input depends on, for the journal.
         skip_finished: leave alone what the journal knows as finished.
         quiet: print errors only.
     """
@@ -59,17 +59,16 @@ class Batch:
     done: str
     plan: Plan
     unreachable: tuple[tuple[Path, str], ...]
-    settings: Settings
-    max_pixels: float
+    settings: Callable[[PlannedInput], Settings]
     skip_finished: bool
     quiet: bool
 
     def run(
         self, load: Callable[[], Work], conclude: Callable[[RunReport], object] = lambda _: None
     ) -> RunReport:
-        """Work on what is not finished; ``load`` is called only if there is such a picture.
+        """Work on what is not finished; ``load`` is called only if there is such an input.
 
-        The report is written while the work goes on, and whatever ends it. When all pictures are
+        The report is written while the work goes on, and whatever ends it. When all inputs are
         done, ``conclude`` may add to it.
 
         Raises:
@@ -89,7 +88,7 @@ class Batch:
         return report
 
     def _entries(self) -> list[FileResult]:
-        entries = [FileResult(str(each.source), each.output) for each in self.plan.pictures]
+        entries = [FileResult(str(each.source), each.output) for each in self.plan.inputs]
         for path, reason in self.unreachable:
             text = f"expected to look into it, found: {reason}. Check its name and permissions."
             _complain(path, text)
@@ -97,9 +96,9 @@ class Batch:
         return entries
 
     def _sort_out(self, report: RunReport) -> list[int]:
-        """Enter what needs no work; the numbers of the pictures that do."""
+        """Enter what needs no work; the numbers of the inputs that do."""
         pending: list[int] = []
-        for index, planned in enumerate(self.plan.pictures):
+        for index, planned in enumerate(self.plan.inputs):
             done = (
                 self._without_work(planned, report.entries[index]) if self.skip_finished else None
             )
@@ -109,10 +108,10 @@ class Batch:
                 report.entries[index] = done
         return pending
 
-    def _without_work(self, planned: PlannedPicture, entry: FileResult) -> FileResult | None:
+    def _without_work(self, planned: PlannedInput, entry: FileResult) -> FileResult | None:
         journal = self.plan.journal
         try:
-            if journal.finished(planned, self.settings):
+            if journal.finished(planned, self.settings(planned)):
                 return replace(entry, status=SKIPPED, report=journal.report(planned))
         except OSError as error:  # the input has gone since it was found
             return self._failed(planned, error)
@@ -122,16 +121,16 @@ class Batch:
     def _work_off(self, pending: list[int], report: RunReport, work: Work) -> None:
         total = len(report.entries)
         quiet, done = self.quiet or total == 1, total - len(pending)
-        with counting_bar("picture", total, done=done, quiet=quiet) as count:
+        with counting_bar("input", total, done=done, quiet=quiet) as count:
             for index in pending:
                 self._attempt(index, report, work)
                 count()
 
     def _attempt(self, index: int, report: RunReport, work: Work) -> None:
-        planned = self.plan.pictures[index]
+        planned = self.plan.inputs[index]
         try:
             summary = self._work_on(index, report, work)
-        except _PICTURE_ERRORS as error:
+        except _INPUT_ERRORS as error:
             report.set(index, self._failed(planned, error))
             return
         except RuntimeError as error:
@@ -148,31 +147,31 @@ class Batch:
             say(f"{planned.source.name}: {summary} -> {planned.output}")
 
     def _work_on(self, index: int, report: RunReport, work: Work) -> str:
-        """Make, write and enter what is planned for one picture; what to say about it."""
-        start, planned = perf_counter(), self.plan.pictures[index]
+        """Make, write and enter what is planned for one input; what to say about it."""
+        start, planned = perf_counter(), self.plan.inputs[index]
         state = InputState.of(planned.source)
-        picture = read_image(planned.source, max_pixels=self.max_pixels)
         with staged_files() as staged:
             with StepBar(planned.source.name, quiet=self.quiet) as bar:
-                outcome = work(planned, picture, bar.update)
+                outcome = work(planned, bar.update)
             # The journal comes first: a crash between leaves a line without its files, which
             # counts for nothing (or for deleted faces), and never a finished file nobody knows.
             with signals_held():
                 sizes, found = staged.sizes, outcome.report
-                self.plan.journal.append(planned, state, self.settings, sizes, found)
+                self.plan.journal.append(planned, state, self.settings(planned), sizes, found)
                 staged.commit()
+                outcome.clean()
                 seconds = round(perf_counter() - start, 3)
                 entry = report.entries[index]
                 report.set(index, replace(entry, status=self.done, seconds=seconds, report=found))
         return outcome.summary
 
-    def _failed(self, planned: PlannedPicture, error: Exception) -> FileResult:
+    def _failed(self, planned: PlannedInput, error: Exception) -> FileResult:
         text = _describe(error)
         _complain(planned.source, text)
         return FileResult(str(planned.source), planned.output, FAILED, error=text)
 
     def _finish(self, report: RunReport) -> None:
-        """Write the report for the last time; the pictures are done, whatever becomes of it."""
+        """Write the report for the last time; the inputs are done, whatever becomes of it."""
         try:
             report.write()
         except OutputError as error:
@@ -185,8 +184,8 @@ class Batch:
             say(", ".join(counts).replace("_", " "))
 
 
-def _in_the_way(planned: PlannedPicture, journal: Journal) -> str | None:
-    """Why a picture that is not finished is left so, where finished ones are left alone."""
+def _in_the_way(planned: PlannedInput, journal: Journal) -> str | None:
+    """Why an input that is not finished is left so, where finished ones are left alone."""
     result = planned.result
     if result is not None and journal.size(result) > 0 and not journal.owns(result, "result"):
         return (

@@ -1,10 +1,10 @@
-"""The networks of ``gpen restore`` as one function: a picture in, its restored faces and more."""
+"""The networks of ``gpen restore`` as functions: a picture in, its restored faces and more."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +12,10 @@ from torch import Tensor
 from ..device.transfer import upload
 from ..images import LoadedImage
 from ..ops.resize import resize_smoothly
+from ..portrait.clip import Enhance as EnhanceFrames
+from ..portrait.clip import EnhancedPiece
 from ..portrait.pipeline import PortraitOptions, PortraitPipeline, StageCallback
+from ..progress import ProgressCallback
 from .models import Wanted, open_models
 from .outputs import face_pairs
 
@@ -42,7 +45,22 @@ class Enhanced:
 Enhance = Callable[[LoadedImage, StageCallback], Enhanced]
 
 
-def load_enhancer(args: Namespace, options: PortraitOptions, wanted: Wanted) -> Enhance:
+@dataclass(frozen=True)
+class Enhancer:
+    """What the loaded networks do.
+
+    Attributes:
+        picture: enhances a picture.
+        frames: enhances some frames of a clip; None where there is no detector.
+        names: of the networks, for the report.
+    """
+
+    picture: Enhance
+    frames: EnhanceFrames | None = None
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def load_enhancer(args: Namespace, options: PortraitOptions, wanted: Wanted) -> Enhancer:
     """Find (or fetch) and load the networks that are wanted.
 
     Raises:
@@ -60,7 +78,7 @@ def load_enhancer(args: Namespace, options: PortraitOptions, wanted: Wanted) -> 
         return Enhanced(result[0], (), {**report, "models": models.names})
 
     if detector is None:
-        return enhance_crop
+        return Enhancer(enhance_crop)
     pipeline = PortraitPipeline(restorer, detector, models.upscaler, options, parser=models.parser)
 
     def enhance(picture: LoadedImage, on_progress: StageCallback) -> Enhanced:
@@ -71,4 +89,10 @@ def load_enhancer(args: Namespace, options: PortraitOptions, wanted: Wanted) -> 
         summary = report.summary() if report.faces else NO_FACE
         return Enhanced(result.images[0], pairs, report.to_dict(), summary)
 
-    return enhance
+    def enhance_frames(frames: Tensor, on_progress: ProgressCallback) -> EnhancedPiece:
+        result = pipeline(
+            upload(frames, models.device), on_progress=lambda _, *done: on_progress(*done)
+        )
+        return EnhancedPiece(result.images, result.report.faces)
+
+    return Enhancer(enhance, enhance_frames, models.names)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..errors import OutputError
-from .names import PlannedPicture
+from .names import PlannedInput
 
 JOURNAL_NAME = ".gpen-journal.jsonl"
 Settings = Mapping[str, object]
@@ -65,7 +65,7 @@ class Journal:
         """Whether a run wrote the file at ``path``, as whatever."""
         return any(self.owns(path, kind) for kind in ("result", "comparison", "face"))
 
-    def finished(self, picture: PlannedPicture, settings: Settings) -> bool:
+    def finished(self, picture: PlannedInput, settings: Settings) -> bool:
         """Whether all that is planned for a picture is there, made from this input with these.
 
         Where faces are all that is planned, it is enough that they were made: who deletes one does
@@ -90,13 +90,13 @@ class Journal:
             for name in needed
         )
 
-    def report(self, picture: PlannedPicture) -> dict[str, object]:
+    def report(self, picture: PlannedInput) -> dict[str, object]:
         """What was reported of a picture when it was finished."""
         record = self._record(picture) or {}
         report = record.get("report")
         return cast("dict[str, object]", report) if isinstance(report, dict) else {}
 
-    def files(self, picture: PlannedPicture) -> list[Path]:
+    def files(self, picture: PlannedInput) -> list[Path]:
         """The files that were made from a picture, there or not."""
         record = self._record(picture)
         return [self.path.parent / each["file"] for each in record["files"]] if record else []
@@ -127,7 +127,7 @@ class Journal:
 
     def append(
         self,
-        picture: PlannedPicture,
+        picture: PlannedInput,
         state: InputState,
         settings: Settings,
         sizes: Mapping[Path, int],
@@ -203,7 +203,7 @@ class Journal:
         if isinstance(faces, str):
             self._faces[record.get("input")] = faces
 
-    def _record(self, picture: PlannedPicture) -> dict[str, Any] | None:
+    def _record(self, picture: PlannedInput) -> dict[str, Any] | None:
         path = picture.result or picture.faces
         return None if path is None else self._latest.get(self._name(path))
 

@@ -15,20 +15,22 @@ _FACE_FILE = re.compile(r"(.*_face)\d+\.png", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class PlannedPicture:
+class PlannedInput:
     """An input and where everything that is made from it goes: a result, files of faces, or both.
 
     Attributes:
         source: the input.
-        result: the restored picture, if wanted.
+        result: the restored picture or clip, if wanted.
         comparison: the input beside the result, if wanted.
         faces: the beginning of the face files' paths, if wanted; see :meth:`face`.
+        is_clip: the input is a clip; otherwise it is a picture.
     """
 
     source: Path
     result: Path | None = None
     comparison: Path | None = None
     faces: Path | None = None
+    is_clip: bool = False
 
     @property
     def output(self) -> str:

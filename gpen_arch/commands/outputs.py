@@ -10,13 +10,13 @@ from torch import Tensor
 
 from ..faces.types import RestoredFaces
 from ..images import LoadedImage, write_image
-from .names import PlannedPicture
+from .names import PlannedInput
 
 GAP = 8  # pixels between the two halves of a comparison
 
 
 def write_outputs(
-    planned: PlannedPicture, result: Tensor, faces: Iterable[Tensor], source: LoadedImage
+    planned: PlannedInput, result: Tensor, faces: Iterable[Tensor], source: LoadedImage
 ) -> None:
     """Write all that is planned for one restored picture.
 

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from ..errors import InvalidImageError, InvalidOptionError, OutputError
 from ..images import READABLE_SUFFIXES, WRITABLE_SUFFIXES
+from .clip_inputs import OUTPUT_SUFFIXES, is_clip, parts_folder, suffix_for
 from .journal import JOURNAL_NAME, Journal
-from .names import Claims, PlannedPicture, members_by_family, path_key, without_dots
+from .names import Claims, PlannedInput, members_by_family, path_key, without_dots
 from .places import closed, try_file, try_folders
 
 _MOST_FACES = 9999  # its digits count in the length of a name
@@ -29,7 +30,7 @@ _MOST_FACES = 9999  # its digits count in the length of a name
 class Plan:
     """Everything that a run may write."""
 
-    pictures: tuple[PlannedPicture, ...]
+    inputs: tuple[PlannedInput, ...]
     journal: Journal
     report: Path | None
 
@@ -46,32 +47,39 @@ def make_plan(
     """Plan all outputs, and try their places.
 
     Args:
-        inputs: the pictures, each once.
-        output: a picture file for one input, otherwise a folder, where results are PNG files
-            named after their inputs; inputs of one stem keep their whole name.
-        named: what the user named. A picture that was found in a folder or by a pattern, and that
+        inputs: the pictures and clips, each once.
+        output: a picture (or clip) file for one input, otherwise a folder, where results are named
+            after their inputs: PNG files, and clips; inputs of one stem keep their whole name.
+        named: what the user named. An input that was found in a folder or by a pattern, and that
             an earlier run has put into ``output``, is no input: a second run would restore it.
         compare: plan a comparison beside every result.
         faces: folder for the faces' files.
         report: the report's file.
 
     Raises:
-        InvalidOptionError: many inputs for one file, or a file that cannot be written.
+        InvalidOptionError: many inputs for one file, a file that cannot be written, or what there
+            is not for clips.
         InvalidImageError: no input is left.
         OutputError: two things would have one path, a name is too long, or a place is taken,
             closed, or not a folder.
     """
-    single = _names_a_file(output, len(inputs))
+    clips = {path for path in inputs if is_clip(path)}
+    single = _names_a_file(output, len(inputs), bool(clips))
     target = without_dots(Path(output))
     journal = Journal((target.parent if single else target) / JOURNAL_NAME)
     if not single:
         inputs = _without_results(inputs, named, journal)
+    _refuse_for_clips(clips & {*inputs}, compare, faces)
     claims, report = _claims(inputs, journal, report)
     if single:
         claims.claim(target, f"the result of {inputs[0]}")
-        pictures = [PlannedPicture(inputs[0], target)]
+        pictures = [PlannedInput(inputs[0], target)]
     else:
-        pictures = [_named_result(source, target, claims) for source in inputs]
+        pictures = [
+            _named_result(source, target, suffix_for(source) if source in clips else ".png", claims)
+            for source in inputs
+        ]
+    pictures = [replace(each, is_clip=each.source in clips) for each in pictures]
     if compare:
         pictures = [_with_comparison(each, claims, journal) for each in pictures]
     if faces is not None:
@@ -94,7 +102,7 @@ def plan_faces(
     journal = Journal(folder / JOURNAL_NAME)
     inputs = _without_results(inputs, named, journal)
     claims, claimed = _claims(inputs, journal, report)
-    known = [PlannedPicture(path, faces=journal.faces_of(path)) for path in inputs]
+    known = [PlannedInput(path, faces=journal.faces_of(path)) for path in inputs]
     pictures = _with_families(known, folder, claims, journal)
     plan = Plan(tuple(pictures), journal, claimed)
     _try_places(plan, claims)
@@ -127,23 +135,38 @@ def _without_results(
     return left
 
 
-def _names_a_file(output: str, inputs: int) -> bool:
-    """Whether ``output`` is a picture file; otherwise it is a folder."""
+def _refuse_for_clips(clips: set[Path], compare: bool, faces: Path | None) -> None:
+    """Raise InvalidOptionError for outputs that are made of pictures only."""
+    asked = [name for name, wanted in (("--compare", compare), ("--save-faces", faces)) if wanted]
+    if clips and asked:
+        raise InvalidOptionError(
+            f"{' and '.join(asked)}: expected pictures, found the clip {min(clips)}. Leave out the "
+            "option, or restore clips by themselves."
+        )
+
+
+def _names_a_file(output: str, inputs: int, clips: bool) -> bool:
+    """Whether ``output`` is a picture's or a clip's file; otherwise it is a folder."""
     if output.endswith(("/", os.sep)) or os.path.isdir(output):
         return False
     suffix = Path(output).suffix.lower()
-    if suffix not in WRITABLE_SUFFIXES:
+    # One clip gives a clip; of several inputs, whatever looks like a file is refused below.
+    writable = OUTPUT_SUFFIXES if clips and inputs == 1 else WRITABLE_SUFFIXES
+    if clips and inputs > 1:
+        writable |= OUTPUT_SUFFIXES
+    if suffix not in writable:
         guessed = mimetypes.guess_type(f"x{suffix}")[0] or ""
         like_a_file = inputs == 1 and re.fullmatch(r"\.[a-z][a-z0-9]{1,4}", suffix)
         if suffix in READABLE_SUFFIXES or guessed.startswith("image/") or like_a_file:
             raise InvalidOptionError(
-                f"expected an output that ends in {' '.join(sorted(WRITABLE_SUFFIXES))}, or a "
+                f"expected an output that ends in {' '.join(sorted(writable))}, or a "
                 f"folder; found {output}. Write {output}/ if it is to be a new folder."
             )
         return False
     if inputs > 1:
+        what = "inputs" if clips else "pictures"
         raise InvalidOptionError(
-            f"expected a folder for {inputs} pictures, found the file {output}. Write {output}/ "
+            f"expected a folder for {inputs} {what}, found the file {output}. Write {output}/ "
             "if it is to be a new folder."
         )
     return True
@@ -157,14 +180,14 @@ def _require_no_picture(report: Path) -> None:
         )
 
 
-def _named_result(source: Path, folder: Path, claims: Claims) -> PlannedPicture:
-    names = _variants(source.stem, source.name)
-    result = _first((folder / f"{name}.png" for name in names), lambda p: claims.owner(p) is None)
+def _named_result(source: Path, folder: Path, suffix: str, claims: Claims) -> PlannedInput:
+    paths = (folder / f"{name}{suffix}" for name in _variants(source.stem, source.name))
+    result = _first(paths, lambda path: claims.owner(path) is None)
     claims.claim(result, f"the result of {source}")
-    return PlannedPicture(source, result)
+    return PlannedInput(source, result)
 
 
-def _with_comparison(picture: PlannedPicture, claims: Claims, journal: Journal) -> PlannedPicture:
+def _with_comparison(picture: PlannedInput, claims: Claims, journal: Journal) -> PlannedInput:
     assert picture.result is not None
     stem, suffix = picture.result.stem, picture.result.suffix
     names = _variants(f"{stem}_compare")
@@ -179,8 +202,8 @@ def _with_comparison(picture: PlannedPicture, claims: Claims, journal: Journal) 
 
 
 def _with_families(
-    pictures: Sequence[PlannedPicture], folder: Path, claims: Claims, journal: Journal
-) -> list[PlannedPicture]:
+    pictures: Sequence[PlannedInput], folder: Path, claims: Claims, journal: Journal
+) -> list[PlannedInput]:
     taken = _families_in_the_way(folder, claims, journal)
     kept = {each.source for each in pictures if _keeps_faces(each, claims, taken)}
     return [
@@ -189,7 +212,7 @@ def _with_families(
     ]
 
 
-def _keeps_faces(picture: PlannedPicture, claims: Claims, taken: set[str]) -> bool:
+def _keeps_faces(picture: PlannedInput, claims: Claims, taken: set[str]) -> bool:
     """Claim the face files that a picture has already; whether it has any, and they are free."""
     faces = picture.faces
     if faces is None or path_key(faces) in taken or claims.family_owner(faces) is not None:
@@ -212,8 +235,8 @@ def _families_in_the_way(folder: Path, claims: Claims, journal: Journal) -> set[
 
 
 def _with_faces(
-    picture: PlannedPicture, folder: Path, claims: Claims, taken: set[str]
-) -> PlannedPicture:
+    picture: PlannedInput, folder: Path, claims: Claims, taken: set[str]
+) -> PlannedInput:
     names = _variants(picture.source.stem, picture.source.name)
 
     def is_free(faces: Path) -> bool:
@@ -238,9 +261,10 @@ def _first(paths: Iterator[Path], is_free: Callable[[Path], bool]) -> Path:
 def _try_places(plan: Plan, claims: Claims) -> None:
     files = [plan.journal.path] if plan.report is None else [plan.journal.path, plan.report]
     longest: list[Path] = []
-    for picture in plan.pictures:
-        files += [path for path in (picture.result, picture.comparison) if path is not None]
-        longest += [] if picture.faces is None else [picture.face(_MOST_FACES)]
+    for each in plan.inputs:
+        files += [path for path in (each.result, each.comparison) if path is not None]
+        longest += [] if each.faces is None else [each.face(_MOST_FACES)]
+        longest += [parts_folder(each.result)] if each.is_clip and each.result else []
     inside = claims.folders()
     for path in files:
         if path_key(path) in inside:

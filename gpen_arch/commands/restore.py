@@ -1,17 +1,25 @@
-"""``gpen restore``: pictures in, restored pictures out."""
+"""``gpen restore``: pictures and clips in, restored ones out."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ..errors import InvalidOptionError
-from ..images import MAX_PIXELS, LoadedImage, find_images
+from ..images import MAX_PIXELS, READABLE_SUFFIXES, find_images, read_image
 from ..portrait.pipeline import PortraitOptions, StageCallback
 from .batch import Batch, Outcome, Work
-from .enhance import Enhance, load_enhancer
+from .clip_inputs import CLIP_SUFFIXES
+from .clips import (
+    add_clip_arguments,
+    clip_settings,
+    refuse_idle_clip_options,
+    restore_clip,
+)
+from .enhance import Enhancer, load_enhancer
 from .finish_options import (
     FINISH_OPTIONS,
     add_finish_arguments,
@@ -19,9 +27,9 @@ from .finish_options import (
     given_finish,
 )
 from .interrupts import stopping_signals
-from .journal import JOURNAL_NAME
+from .journal import JOURNAL_NAME, Settings
 from .models import Wanted, add_model_arguments, choose_models
-from .names import PlannedPicture
+from .names import PlannedInput
 from .options import Subparsers, add_quiet, given, refuse_given
 from .outputs import write_outputs
 from .plan import make_plan
@@ -69,6 +77,12 @@ the journal does not know (somebody else's, or of a version without a journal) i
 it is, and its picture counts as failed; without --skip-existing results are replaced.
 Where results go into the folder of the inputs, those of earlier runs are no inputs.
 
+Clips (mp4, mov, mkv, webm, avi, ts ...; they need `pip install 'gpen-portrait[video]'`) are
+named, or matched by a pattern: a folder gives its pictures. They become H.264 in mp4, mov or
+mkv, with sound, subtitles and times as they were. Parts of some seconds lie in OUT.parts/ while
+a clip is under way; when the run is stopped, a clip of all that is done lies beside them, and
+the same command goes on from there.
+
 The report has an entry for every input: restored, skipped, failed or not_reached. It is
 written as the run goes, and when Ctrl-C, SIGTERM or SIGHUP ends it.
 
@@ -80,7 +94,7 @@ def add_restore_command(subparsers: Subparsers) -> None:
     """Add ``restore`` to the parser."""
     parser = subparsers.add_parser(
         "restore",
-        help="restore the faces in pictures, upscale the rest",
+        help="restore the faces in pictures and clips, upscale the rest",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -91,11 +105,12 @@ def add_restore_command(subparsers: Subparsers) -> None:
         "--output",
         required=True,
         metavar="OUT",
-        help="a picture file for one input, otherwise a folder (OUT/ is one for certain)",
+        help="a picture (or clip) file for one input, otherwise a folder (OUT/ is one for certain)",
     )
     add_model_arguments(parser)
     _add_picture_arguments(parser)
     add_finish_arguments(parser)
+    add_clip_arguments(parser)
     _add_output_arguments(parser)
     parser.set_defaults(handler=run_restore)
 
@@ -150,7 +165,7 @@ def _add_output_arguments(parser: ArgumentParser) -> None:
 
 def run_restore(
     args: Namespace,
-    load: Callable[[Namespace, PortraitOptions, Wanted], Enhance] = load_enhancer,
+    load: Callable[[Namespace, PortraitOptions, Wanted], Enhancer] = load_enhancer,
 ) -> int:
     """Restore every input; 0 if all succeeded, 1 if any failed.
 
@@ -171,7 +186,7 @@ def run_restore(
             detector=not args.aligned,
             parser=options.needs_parser,
         )
-        found = find_images(args.inputs)
+        found = find_images(args.inputs, READABLE_SUFFIXES | CLIP_SUFFIXES)
         plan = make_plan(
             found.paths,
             args.output,
@@ -180,16 +195,22 @@ def run_restore(
             faces=args.save_faces,
             report=args.report,
         )
+        refuse_idle_clip_options(args, plan)
+        settings = partial(_settings, args, options, wanted)
         batch = Batch(
             "restored",
             plan,
             found.unreachable,
-            _settings(args, options, wanted),
-            max_pixels=args.max_megapixels * 1e6,
+            settings,
             skip_finished=args.skip_existing,
             quiet=args.quiet,
         )
-        report = batch.run(lambda: _restoring(_begin(args, options, wanted, load)))
+        max_pixels = args.max_megapixels * 1e6
+        report = batch.run(
+            lambda: _restoring(
+                _begin(args, options, wanted, load), options, settings, max_pixels=max_pixels
+            )
+        )
     return 1 if report.lost or report.counts()["failed"] else 0
 
 
@@ -197,26 +218,39 @@ def _begin(
     args: Namespace,
     options: PortraitOptions,
     wanted: Wanted,
-    load: Callable[[Namespace, PortraitOptions, Wanted], Enhance],
-) -> Enhance:
+    load: Callable[[Namespace, PortraitOptions, Wanted], Enhancer],
+) -> Enhancer:
     if not args.quiet:
         wanted.announce()
     return load(args, options, wanted)
 
 
-def _restoring(enhance: Enhance) -> Work:
-    """Restore a picture and write all that is planned for it."""
+def _restoring(
+    enhancer: Enhancer,
+    options: PortraitOptions,
+    settings: Callable[[PlannedInput], Settings],
+    *,
+    max_pixels: float,
+) -> Work:
+    """Restore a picture or a clip and write all that is planned for it."""
 
-    def work(planned: PlannedPicture, picture: LoadedImage, on_progress: StageCallback) -> Outcome:
-        enhanced = enhance(picture, on_progress)
+    def work(planned: PlannedInput, on_progress: StageCallback) -> Outcome:
+        if planned.is_clip:
+            return restore_clip(
+                planned, enhancer, options, settings(planned), max_pixels, on_progress
+            )
+        picture = read_image(planned.source, max_pixels=max_pixels)
+        enhanced = enhancer.picture(picture, on_progress)
         write_outputs(planned, enhanced.image, enhanced.faces, picture)
         return Outcome(enhanced.report, enhanced.summary)
 
     return work
 
 
-def _settings(args: Namespace, options: PortraitOptions, wanted: Wanted) -> dict[str, object]:
-    """What the pictures depend on; speed and memory do not count."""
+def _settings(
+    args: Namespace, options: PortraitOptions, wanted: Wanted, planned: PlannedInput
+) -> dict[str, object]:
+    """What a result depends on; speed and memory do not count."""
     return {
         **wanted.settings(args.background),
         "scale": options.scale,
@@ -227,6 +261,7 @@ def _settings(args: Namespace, options: PortraitOptions, wanted: Wanted) -> dict
         "aligned": args.aligned,
         **finish_settings(options),
         **given(args, "fidelity"),  # only then, so that earlier journals stay good
+        **(clip_settings(args) if planned.is_clip else {}),
     }
 
 

@@ -56,8 +56,12 @@ def counting_bar(
         yield bar.update
 
 
+FRAMES = "frame"
+"""The one stage of a clip: its frames, for which the bar tells rate and remaining time."""
+
+
 class StepBar:
-    """One line of progress over the steps of a picture, gone when it is done."""
+    """One line of progress over the steps of an input, gone when it is done."""
 
     def __init__(self, name: str, *, quiet: bool) -> None:
         self._bar = _bar(name, "step", quiet=quiet)
@@ -75,9 +79,12 @@ class StepBar:
             return
         if stage != self._stage:
             self._stage = stage
-            self._bar.set_postfix_str(stage, refresh=False)
-            self._bar.reset(total)
-        self._bar.total = total
+            self._bar.unit = FRAMES if stage == FRAMES else "step"
+            self._bar.set_postfix_str("" if stage == FRAMES else stage, refresh=False)
+            self._bar.reset(total or None)
+            # What an earlier run has done counts neither for the rate nor for the time left.
+            self._bar.initial = done
+        self._bar.total = total or None
         self._bar.n = done
         self._bar.refresh()
 

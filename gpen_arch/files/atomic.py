@@ -92,7 +92,15 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         OutputError: the folder or the file cannot be written, or the disk is full.
     """
-    staged = _staged.get()
+    _write(path, write, _staged.get())
+
+
+def write_at_once(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Do the same, but never wait for other files. Raises OutputError."""
+    _write(path, write, None)
+
+
+def _write(path: Path, write: Callable[[BinaryIO], object], staged: StagedFiles | None) -> None:
     temporary = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from .levels import round_to_levels, to_levels
 from .listing import READABLE_SUFFIXES, FoundImages, find_images, images_below, list_images
-from .opening import MAX_PIXELS
+from .opening import MAX_PIXELS, is_picture
 from .reading import LoadedImage, read_image, read_levels
 from .writing import WRITABLE_SUFFIXES, write_image
 
@@ -14,6 +14,7 @@ __all__ = [
     "LoadedImage",
     "find_images",
     "images_below",
+    "is_picture",
     "list_images",
     "read_image",
     "read_levels",

@@ -6,7 +6,7 @@ import errno
 import glob
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +40,17 @@ def list_images(inputs: Iterable[str | Path]) -> list[Path]:
     return list(found.paths)
 
 
-def find_images(inputs: Iterable[str | Path]) -> FoundImages:
+def find_images(
+    inputs: Iterable[str | Path], matched: Collection[str] = READABLE_SUFFIXES
+) -> FoundImages:
     """The picture files that ``inputs`` name, each once, in the order given.
 
     A file is taken whatever its name. A folder gives its own pictures (not its subfolders'),
     sorted by name. Anything else is a pattern (``**`` descends) and gives the pictures it matches.
+
+    Args:
+        inputs: files, folders and patterns.
+        matched: the suffixes of files that a pattern gives.
 
     Raises:
         InvalidImageError: one of the inputs gives nothing, or nothing at all can be reached.
@@ -53,7 +59,7 @@ def find_images(inputs: Iterable[str | Path]) -> FoundImages:
     unreachable: dict[Path, str] = {}
     for item in inputs:
         try:
-            pictures, closed = _expand(item)
+            pictures, closed = _expand(item, matched)
         except OSError as error:  # its own folder is closed, or its name is too long
             unreachable[Path(item)] = error.strerror or str(error)
             continue
@@ -85,17 +91,18 @@ def _no_access(unreachable: Iterable[tuple[Path, str]]) -> str:
     return f"expected inputs that can be reached, found {listed}. Check names and permissions."
 
 
-def _expand(item: str | Path) -> tuple[list[Path], dict[Path, str]]:
+def _expand(item: str | Path, matched: Collection[str]) -> tuple[list[Path], dict[Path, str]]:
     """The pictures of one input, and the folders within it that cannot be looked into."""
     path = Path(item)
     closed: dict[Path, str] = {}
     if _is_file(path):  # before patterns: a name may hold brackets
         return [path], closed
     if path.is_dir():
-        pictures = _pictures(path.iterdir(), closed)
+        pictures = _pictures(path.iterdir(), closed, READABLE_SUFFIXES)
         what = "the folder holds none"
     else:
-        pictures = _pictures(map(Path, glob.iglob(str(item), recursive=True)), closed)
+        found = map(Path, glob.iglob(str(item), recursive=True))
+        pictures = _pictures(found, closed, matched)
         closed |= dict(_closed_folders(str(item)))
         what = "no such file or folder, and as a pattern it matches no picture"
     if not pictures and not closed:
@@ -106,10 +113,12 @@ def _expand(item: str | Path) -> tuple[list[Path], dict[Path, str]]:
     return pictures, closed
 
 
-def _pictures(paths: Iterable[Path], closed: dict[Path, str]) -> list[Path]:
+def _pictures(
+    paths: Iterable[Path], closed: dict[Path, str], suffixes: Collection[str]
+) -> list[Path]:
     found = []
     for path in paths:
-        if path.suffix.lower() in READABLE_SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
             try:
                 if _is_file(path):
                     found.append(path)

@@ -55,6 +55,7 @@ _KINDS = (
     FileKind("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
     FileKind("BMP", re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
 )
+_LONGEST_SIGNATURE = 12  # bytes
 
 
 def read_file(path: str | Path, name: str, max_pixels: float) -> bytes:
@@ -87,6 +88,16 @@ def read_file(path: str | Path, name: str, max_pixels: float) -> bytes:
         raise InvalidImageError(
             f"{name}: expected a readable picture file, found: {error}. Check the path."
         ) from error
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file begins like a picture that can be read; false where it cannot be looked at."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(_LONGEST_SIGNATURE)
+    except OSError:
+        return False
+    return any(kind.signature.match(beginning) for kind in _KINDS)
 
 
 def recognise(data: bytes, name: str) -> FileKind:

@@ -254,7 +254,10 @@ def lazy_socket(place: Place) -> Facts:
 def identity(place: Place) -> Facts:
     """A published file before and after it is here, re-saved, and one without a pin."""
     weights = part("nodes.weights")
-    manifest, folder = weights.load_manifest(), Path(place.loaders.host.model_folders("gpen")[0])
+    manifest, folder = (
+        weights.load_manifest(),
+        Path(place.weights.host_files.model_folders("gpen")[0]),
+    )
     content, other = b"published" * 100, b"re-saved." * 100
     entry = replace(
         next(entry for entry in manifest.by_role("restoration") if entry.fetchable),

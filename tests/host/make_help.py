@@ -37,6 +37,7 @@ WIDTH = 900  # pixels, of a picture on a help page
 SAMPLES = ("walker_1917", "astronaut", "van_duzer_1905", "revels_1870", "solvay_1927")
 HEAD = (140.0, 20.0, 320.0, 230.0)  # of the astronaut
 ONE, FIVE, CHOSEN = "portrait_all_in_one", "portrait_five_blocks", "choose_faces_in_a_group"
+VIDEO = "enhance_video"
 GRAPHS = {
     "one_block": (ONE, "SamplePortrait", "PortraitEnhance", "SaveImage"),
     "load_model": (FIVE, "LoadModel", "RestoreFaces"),
@@ -46,6 +47,7 @@ GRAPHS = {
     "restore": (FIVE, "DetectFaces", "RestoreFaces", "PasteBack"),
     "upscale": (FIVE, "SamplePortrait", "BackgroundUpscale", "PasteBack"),
     "paste": (FIVE, "RestoreFaces", "BackgroundUpscale", "PasteBack"),
+    "video": (VIDEO, "CreateVideo", "EnhanceVideo", "SaveVideo"),
 }
 """Pictures of graphs: the example, and the nodes of it that the picture shows."""
 KEEP = """kept => {

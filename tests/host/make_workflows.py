@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import av
 from PIL import Image, ImageDraw, ImageOps
 
 from .graphs import ROOT, Workflow, to_ui
@@ -83,7 +84,13 @@ def run(server: Server, workflow: Workflow) -> tuple[Image.Image, Image.Image]:
     sample = workflow.blocks["image"].inputs["picture"]
     before = Image.open(ROOT / "examples" / sample).convert("RGB")
     saved = outputs[ids["save"]]["images"][0]
-    return before, Image.open(server.base / "output" / saved["subfolder"] / saved["filename"])
+    path = server.base / "output" / saved["subfolder"] / saved["filename"]
+    return before, first_frame(path) if path.suffix == ".mp4" else Image.open(path)
+
+
+def first_frame(clip: Path) -> Image.Image:
+    with av.open(str(clip)) as container:
+        return next(container.decode(video=0)).to_image()
 
 
 def halves(before: Image.Image, after: Image.Image, shown: tuple[float, ...]) -> Image.Image:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from ..clip_files import pictures_of
 from ..host.fixtures import has_page
 from ..host.graphs import MUTED, PROJECT, ROOT, TITLE, Workflow
 from ..host.server import Graph, HostError, Server
@@ -47,8 +48,13 @@ def test_a_template_as_shipped_restores_faces_without_a_network(
     outputs = new.run(workflow.api())
     ids = workflow.ids()
     sample = Image.open(ROOT / "examples" / workflow.blocks["image"].inputs["picture"])
-    picture = new.picture(outputs, ids["save"])
-    assert picture.shape == (2 * sample.height, 2 * sample.width, 3)
+    if "video" in ids:
+        (saved,) = outputs[ids["save"]]["images"]
+        clip = new.base / "output" / saved["subfolder"] / saved["filename"]
+        assert pictures_of(clip).shape == (8, sample.height, sample.width, 3)
+    else:
+        picture = new.picture(outputs, ids["save"])
+        assert picture.shape == (2 * sample.height, 2 * sample.width, 3)
     if "detect" in ids:
         (said,) = outputs[ids["detect"]]["text"]
         assert said == ("29 face(s)" if "select" in ids else "1 face(s)")
@@ -58,7 +64,8 @@ def test_a_template_as_shipped_restores_faces_without_a_network(
         assert "which ships with the package" in chosen
     else:
         (said,) = outputs[ids["enhance"]]["text"]
-        assert said.startswith("1 face(s) found, 1 restored\nmodel (auto): ")
+        found = "8 frame(s), 8 face(s) found, 8" if "video" in ids else "1 face(s) found, 1"
+        assert said.startswith(f"{found} restored\nmodel (auto): ")
     assert not (new.base / "network.log").exists(), (new.base / "network.log").read_text()
 
 

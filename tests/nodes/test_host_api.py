@@ -35,6 +35,7 @@ NODES = {
     "GPEN_BackgroundUpscale",
     "GPEN_PasteBack",
     "GPEN_PortraitEnhance",
+    "GPEN_EnhanceVideo",
 }
 # The numbers of the nodes in the graph of the five blocks.
 IMAGE, MODEL_NODE, DETECTOR_NODE, DETECT, RESTORE, UPSCALE, PASTE, SAVE = "12345678"
