@@ -13,9 +13,16 @@ from .host.fixtures import host_dir, renderer, server  # noqa: F401
 # Lets a CUDA-built torchvision import beside a CPU torch, here as in the tests' ComfyUI.
 from .host.shim import sitecustomize  # noqa: F401
 
-# Programs that run in the host's own Python, and files that tests add to copies of the repository;
-# there is nothing to collect in them.
-collect_ignore_glob = ["host/*", "additions/*", "gpu/[!t]*", "gpu/tenant*"]
+# Programs that run in the host's own Python, files that tests add to copies of the repository, and
+# what may only be imported in a process of its own; there is nothing to collect in them.
+collect_ignore_glob = [
+    "host/*",
+    "additions/*",
+    "gpu/[!t]*",
+    "gpu/tenant*",
+    "card.py",
+    "*_on_card.py",
+]
 
 
 @pytest.fixture(scope="session")
