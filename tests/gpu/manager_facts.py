@@ -256,7 +256,7 @@ def identity(place: Place) -> Facts:
     weights = part("nodes.weights")
     manifest, folder = (
         weights.load_manifest(),
-        Path(place.weights.host_files.model_folders("gpen")[0]),
+        Path(weights.host_files.model_folders("gpen")[0]),
     )
     content, other = b"published" * 100, b"re-saved." * 100
     entry = replace(

@@ -196,7 +196,7 @@ def test_no_text_goes_by_an_old_name() -> None:
 
 def test_everything_imported_is_declared() -> None:
     declared = requirements(PROJECT["dependencies"]).keys()
-    for extra in ("train", "benchmark", "video"):
+    for extra in ("train", "benchmark", "video", "codeformer", "spandrel"):
         declared |= requirements(PROJECT["optional-dependencies"][extra]).keys()
     imported = {
         (module, path.name)
