@@ -86,8 +86,8 @@ def networks(part: Callable[[str], ModuleType]) -> dict[str, Any]:
     upscaler = kinds.RRDBNet(kinds.RRDBNetConfig(2, 8, 1, 8))
     folder = Path(tempfile.mkdtemp())
     torch.save(upscaler.state_dict(), folder / "small.pth")
-    hosting = part("nodes.host")
-    hosting.full_path = lambda key, name: folder / name if name == "small.pth" else None
+    hosting, files = part("nodes.host"), part("nodes.host_files")
+    files.full_path = lambda key, name: folder / name if name == "small.pth" else None
     return {"gpen": hosting.adopt("small", restorer, gpen, torch.float32), "upscaler": "small.pth"}
 
 

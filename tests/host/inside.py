@@ -34,7 +34,7 @@ def begin(host_dir: Path, root: Path = ROOT) -> Callable[[str], ModuleType]:
     pack = importlib.util.module_from_spec(spec)
     sys.modules[ALIAS] = pack
     spec.loader.exec_module(pack)
-    importlib.import_module(f"{ALIAS}.nodes.host").register_folders()
+    importlib.import_module(f"{ALIAS}.nodes.host_files").register_folders()
     return lambda name: importlib.import_module(f"{ALIAS}.{name}")
 
 

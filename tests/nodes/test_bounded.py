@@ -29,17 +29,17 @@ def told(host_dir: Path, program: str, *arguments: object) -> dict[str, Any]:
 
 
 def growth(alive: list[int]) -> float:
-    """The most of the last half over the most of the first: 1 is flat."""
-    middle = len(alive) // 2
-    return max(alive[middle:]) / max(alive[:middle])
+    """The most of the last third over the most of the one before: 1 is flat."""
+    third = len(alive) // 3
+    return max(alive[2 * third :]) / max(alive[third : 2 * third])
 
 
 @pytest.mark.parametrize("block", ["detect", "restore", "upscale", "paste", "portrait"])
 def test_bytes_alive_do_not_grow_with_a_clip(host_dir: Path, block: str) -> None:
     counted = told(host_dir, "bytes_alive.py", block, FRAMES)
     assert growth(counted["card"]) <= 1.05
-    # Main memory holds what the block gives, and a piece.
-    assert max(counted["main"]) - counted["outputs"] <= 2 * PIECE
+    # Main memory holds what the block gives, and a piece: before, after, and on its way.
+    assert max(counted["main"]) - counted["outputs"] <= 2.5 * PIECE
 
 
 def test_pieces_that_do_not_go_home_are_noticed(host_dir: Path) -> None:
