@@ -132,8 +132,8 @@ def test_better_networks_ship_by_one_file_one_card_and_one_row_each(
     root.mkdir()
     copy_repository(root)
     builtin = root / "gpen_arch" / "builtin"
-    restorer = builtin / "gpen-open-256.safetensors"
-    shutil.copy(builtin / "gpen-demo-256.safetensors", restorer)
+    restorer = builtin / "gpen-next-256.safetensors"
+    shutil.copy(builtin / "gpen-open-256.safetensors", restorer)
     upscaler = builtin / "realesrnet-open-x2.safetensors"
     network = RRDBNet(RRDBNetConfig(2, num_feat=4, num_block=1, num_grow_ch=2))
     save_file(network.state_dict(), upscaler)
@@ -158,7 +158,7 @@ def test_better_networks_ship_by_one_file_one_card_and_one_row_each(
                 "sha256": hashlib.sha256(data).hexdigest(),
                 "evidence": "own",
                 "builtin": f"builtin/{path.name}",
-                "auto_rank": 100,
+                "auto_rank": 50,
             },
         )
     report = tmp_path / "report.json"
@@ -167,7 +167,7 @@ def test_better_networks_ship_by_one_file_one_card_and_one_row_each(
     assert result.returncode == 0, result.stderr
     (entry,) = json.loads(report.read_text())["files"]
     assert entry["report"]["models"] == {
-        "model": "gpen-open-256",
+        "model": "gpen-next-256",
         "detector": "retinaface_mobile0.25",
         "background": "realesrnet-open-x2",
     }
@@ -204,7 +204,7 @@ def test_a_picture_without_a_face_is_enlarged_and_says_so(
     assert read_image(tmp_path / "out.png").pixels.shape == (3, 120, 160)
 
 
-@pytest.mark.parametrize("file", ["gpen-demo-256.safetensors", "detection_mobilenet0.25_Final.pth"])
+@pytest.mark.parametrize("file", ["gpen-open-256.safetensors", "detection_mobilenet0.25_Final.pth"])
 @pytest.mark.parametrize("damage", ["cut", "changed", "missing"])
 def test_a_damaged_installation_says_reinstall(
     installation: Path, portrait: Path, tmp_path: Path, file: str, damage: str

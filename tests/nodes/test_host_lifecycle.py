@@ -201,7 +201,7 @@ def test_auto_needs_neither_models_nor_a_network(bare: Server, assets: Path) -> 
     outputs = bare.run(automatic("face.png", "automatic"))
     report = json.loads(outputs["7"]["text"][0])
     assert report["models"] == {
-        "model": "gpen-demo-256",
+        "model": "gpen-open-256",
         "detector": "retinaface_mobile0.25",
         "background": "lanczos (no model)",
     }
@@ -209,7 +209,7 @@ def test_auto_needs_neither_models_nor_a_network(bare: Server, assets: Path) -> 
     assert any("choose GPEN-BFR-512 here" in said for said in report["auto"])
     assert bare.picture(outputs, "8").shape == (512, 512, 3)
     for loader, chosen in (
-        ("2", "gpen-demo-256"),
+        ("2", "gpen-open-256"),
         ("3", "retinaface_mobile0.25"),
         ("4", "lanczos"),
     ):

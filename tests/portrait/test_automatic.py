@@ -134,24 +134,24 @@ def test_the_same_weights_in_another_format_are_no_better(folder: Path) -> None:
 def test_a_better_file_of_the_package_takes_one_row(folder: Path) -> None:
     """As the next restorer and the first upscaler will: by role and rank, nowhere by id."""
     known = load_manifest()
-    demo = known.get("gpen-demo-256")
+    small = known.get("gpen-open-256")
     added = (
-        dataclasses.replace(demo, id="gpen-open-256", file="gpen-open-256.pth", auto_rank=100),
+        dataclasses.replace(small, id="gpen-next-256", file="gpen-next-256.pth", auto_rank=50),
         dataclasses.replace(
             known.get("realesrnet_x2"),
             id="realesrnet-open-x2",
             file="realesrnet-open-x2.pth",
-            builtin=demo.builtin,
+            builtin=small.builtin,
             auto_rank=100,
         ),
     )
     manifest = Manifest((*known.entries, *added))
-    assert choose("restoration", manifest=manifest).name == "gpen-open-256"
+    assert choose("restoration", manifest=manifest).name == "gpen-next-256"
     background = choose("upscaling", manifest=manifest)
     assert background.name == "realesrnet-open-x2"
     assert background.better is not None
     assert background.better.id == "realesrnet_x2"
-    assert manifest.shipped("restoration").id == "gpen-open-256"
+    assert manifest.shipped("restoration").id == "gpen-next-256"
 
 
 # What is passed over ------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_a_better_file_of_the_package_takes_one_row(folder: Path) -> None:
 def test_a_file_of_another_kind_under_a_published_name_is_passed_over(folder: Path) -> None:
     wrong = save_upscaler(folder / "GPEN-BFR-1024.pth")
     choice = choose("restoration", [folder])
-    assert choice.name == "gpen-demo-256"
+    assert choice.name == "gpen-open-256"
     (said,) = choice.passed_over
     assert str(wrong) in said
     assert "expected GPEN-BFR-1024, found a RRDBNet" in said
@@ -179,7 +179,7 @@ def test_a_detector_under_the_others_name_is_passed_over(folder: Path) -> None:
 def test_a_damaged_file_under_a_published_name_is_passed_over(folder: Path, content: bytes) -> None:
     (folder / "GPEN-BFR-512.pth").write_bytes(content)
     choice = choose("restoration", [folder])
-    assert choice.name == "gpen-demo-256"
+    assert choice.name == "gpen-open-256"
     assert "a damaged file" in choice.passed_over[0]
 
 

@@ -74,7 +74,7 @@ def test_a_path_gives_a_pil_image_of_twice_its_size_and_says_what_was_used(portr
     assert isinstance(result.picture, Image.Image)
     assert result.picture.size == (1024, 1024)
     assert result.report.models == {
-        "model": "gpen-demo-256",
+        "model": "gpen-open-256",
         "detector": "retinaface_mobile0.25",
         "background": "lanczos",
     }
@@ -226,7 +226,7 @@ def test_networks_are_loaded_once_and_given_up_when_asked(
 
 
 def test_a_better_file_that_appears_is_taken(pixels: np.ndarray[Any, Any], tmp_path: Path) -> None:
-    assert enhance(pixels, weights_dir=[tmp_path], **HAND).report.models["model"] == "gpen-demo-256"
+    assert enhance(pixels, weights_dir=[tmp_path], **HAND).report.models["model"] == "gpen-open-256"
     network = GPEN(GPENConfig(64, style_dim=8, n_mlp=2, narrow=1 / 64))
     torch.save(network.state_dict(), tmp_path / "GPEN-BFR-1024.pth")
     assert enhance(pixels, weights_dir=[tmp_path], **HAND).report.models["model"] == "GPEN-BFR-1024"

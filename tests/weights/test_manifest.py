@@ -91,7 +91,7 @@ def test_shipped_manifest_pins_exactly_what_is_published():
 
 def test_what_ships_is_the_pinned_file_with_its_card_and_licence():
     shipped = [entry for entry in load_manifest().entries if entry.builtin is not None]
-    assert {"gpen-demo-256", "retinaface_mobile0.25"} <= {entry.id for entry in shipped}
+    assert {"gpen-open-256", "gpen-demo-256", "retinaface_mobile0.25"} <= {entry.id for entry in shipped}
     for entry in shipped:
         path = ROOT / "gpen_arch" / str(entry.builtin)
         assert path.name == entry.file

@@ -40,4 +40,4 @@ def test_nothing_half_written_is_left_and_auto_still_works(
     assert not (folder / entry.file).exists()
     assert not (tmp_path / "out.png").exists()
     assert main(command) == 0
-    assert "gpen-demo-256" in capsys.readouterr().err
+    assert "gpen-open-256" in capsys.readouterr().err

@@ -54,7 +54,7 @@ def test_list_names_folders_that_cannot_be_searched(
     assert run_command("list", *folders) == 0
     out, err = capsys.readouterr()
     assert str(tmp_path / "RetinaFace-R50.pth") in out
-    assert "gpen-demo-256" in out
+    assert "gpen-open-256" in out
     assert str(long) not in out
     assert len(err.splitlines()) == 2
     assert f"warning: {tmp_path / 'file'} was not searched: Not a directory" in err
