@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_BYTES = 25_000_000
-KINDS = {".py", ".json", ".toml", ".md", ".txt", ".pth", ".safetensors"}
+KINDS = {".jpg", ".py", ".json", ".toml", ".md", ".txt", ".pth", ".safetensors"}
 
 
 @pytest.fixture(scope="module")
