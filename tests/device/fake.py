@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections import Counter
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,17 +38,19 @@ class FakeDevice(TorchDispatchMode):
         super().__init__()
         self.operators, self.types = Counter[str](), set[torch.dtype]()
         self.paddings = set[int]()  # of grid_sample: 0 is zeros, 1 borders
-        self._outer = (FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad())
+        self._fakes = FakeTensorMode(allow_non_fake_inputs=True)
+        self._entered: list[ExitStack] = []  # once more for every operation that is taken apart
 
     def __enter__(self) -> FakeDevice:
-        for mode in self._outer:
-            mode.__enter__()
+        outer = ExitStack()
+        outer.enter_context(self._fakes)
+        outer.enter_context(torch.no_grad())  # a new one each time: it remembers one state only
+        self._entered.append(outer)
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        for mode in reversed(self._outer):
-            mode.__exit__(*error)
+        self._entered.pop().__exit__(*error)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, func._overloadpacket.__name__
