@@ -13,7 +13,7 @@ from typing import Literal, cast
 from torch import Tensor, nn
 
 from .shapes import Shapes
-from .templates import GPEN, Template
+from .templates import FFHQ, GPEN, Template
 
 StateDict = Mapping[str, Tensor]
 Role = Literal[
@@ -59,6 +59,11 @@ class FaceCrops:
     input_range: Range = (-1.0, 1.0)
     output_range: Range = (-1.0, 1.0)
     picture: Callable[[object], Tensor] = only_output
+
+
+def ffhq_512(network: nn.Module) -> FaceCrops:
+    """Crops of 512 pixels as FFHQ frames them, for networks that give more than the picture."""
+    return FaceCrops(512, FFHQ, picture=first_output)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,10 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from .architecture import Architecture, FaceCrops, first_output, values_a_pixel
+from .architecture import Architecture, ffhq_512, values_a_pixel
 from .libraries import importing
 from .shapes import Shapes
-from .templates import FFHQ
 
-_SIZE = 512
 _PUBLISHED_FIDELITY = 0.5
 _VALUES_A_PIXEL = 600
 """Numbers alive at once for every pixel of the input, without gradients: a generous guess."""
@@ -36,10 +34,6 @@ def _build(shapes: Shapes) -> nn.Module:
     return cast("nn.Module", SteadyCodeFormer())
 
 
-def _crops(network: nn.Module) -> FaceCrops:
-    return FaceCrops(_SIZE, FFHQ, picture=first_output)
-
-
 def _set_fidelity(network: nn.Module, fidelity: float) -> None:
     network.fidelity = fidelity  # type: ignore[assignment]
 
@@ -50,7 +44,7 @@ ARCHITECTURE = Architecture(
     role="restorer",
     signature=("position_emb", "idx_pred_layer.1.weight", "quantize.embedding.weight"),
     build=_build,
-    crops=_crops,
+    crops=ffhq_512,
     activation_bytes=values_a_pixel(_VALUES_A_PIXEL),
     half=False,
     set_fidelity=_set_fidelity,

@@ -10,10 +10,9 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from .architecture import Architecture, FaceCrops, first_output, values_a_pixel
+from .architecture import Architecture, ffhq_512, values_a_pixel
 from .libraries import importing
 from .shapes import Shapes
-from .templates import FFHQ
 
 _SIZE = 512
 _VALUES_A_PIXEL = 300
@@ -38,17 +37,13 @@ def _build(shapes: Shapes) -> nn.Module:
     return cast("nn.Module", StillGFPGAN(out_size=_SIZE))
 
 
-def _crops(network: nn.Module) -> FaceCrops:
-    return FaceCrops(_SIZE, FFHQ, picture=first_output)
-
-
 ARCHITECTURE = Architecture(
     id="gfpgan",
     label="GFPGAN",
     role="restorer",
     signature=("toRGB.0.weight", "stylegan_decoder.style_conv1.modulated_conv.weight"),
     build=_build,
-    crops=_crops,
+    crops=ffhq_512,
     activation_bytes=values_a_pixel(_VALUES_A_PIXEL),
     half=False,
 )

@@ -10,12 +10,10 @@ from typing import cast
 
 from torch import nn
 
-from .architecture import Architecture, FaceCrops, first_output, values_a_pixel
+from .architecture import Architecture, ffhq_512, values_a_pixel
 from .libraries import importing
 from .shapes import Shapes
-from .templates import FFHQ
 
-_SIZE = 512
 _VALUES_A_PIXEL = 600
 """Numbers alive at once for every pixel of the input, without gradients: a generous guess."""
 
@@ -29,17 +27,13 @@ def _build(shapes: Shapes) -> nn.Module:
     return network
 
 
-def _crops(network: nn.Module) -> FaceCrops:
-    return FaceCrops(_SIZE, FFHQ, picture=first_output)
-
-
 ARCHITECTURE = Architecture(
     id="restoreformer",
     label="RestoreFormer",
     role="restorer",
     signature=("quantize.embedding.weight", "quant_conv.weight", "decoder.conv_out.weight"),
     build=_build,
-    crops=_crops,
+    crops=ffhq_512,
     activation_bytes=values_a_pixel(_VALUES_A_PIXEL),
     half=False,
 )
