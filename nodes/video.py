@@ -23,7 +23,7 @@ from ..gpen_arch.portrait.clip import ClipJob, ClipUnderWay, EnhancedPiece
 from ..gpen_arch.portrait.clip_report import ClipReport
 from ..gpen_arch.portrait.pipeline import PortraitOptions, PortraitPipeline
 from ..gpen_arch.progress import ProgressCallback
-from . import host, host_files, memory, portrait, previews, upscale, video_files, weights
+from . import host, host_files, memory, pipeline, previews, upscale, video_files
 from .detect import no_face
 from .restore import automatic_batch
 from .sockets import advanced, declare, late
@@ -63,7 +63,7 @@ class EnhanceVideo(io.ComfyNode):
             shows=True,
             inputs=[
                 io.Video.Input("video", tooltip="From Load Video, or any node that gives a VIDEO."),
-                *portrait.pipeline_inputs(scale="1"),
+                *pipeline.pipeline_inputs(scale="1"),
                 crf_input(),
             ],
             outputs=[
@@ -98,12 +98,12 @@ class EnhanceVideo(io.ComfyNode):
         dtype: str,
         if_missing: str,
     ) -> bool | str:
-        return portrait.check_pipeline(scale, detector_name, dtype, if_missing)
+        return pipeline.check_pipeline(scale, detector_name, dtype, if_missing)
 
     @classmethod
     def check_lazy_status(cls, scale: str, **others: Any) -> list[str]:
         """The sockets that are needed: a connected upscaler where something is upscaled."""
-        return portrait.needed_sockets(scale, others)
+        return pipeline.needed_sockets(scale, others)
 
     @classmethod
     def fingerprint_inputs(
@@ -113,54 +113,37 @@ class EnhanceVideo(io.ComfyNode):
         upscaler: str | None = None,
         **others: Any,
     ) -> str:
-        return portrait.identity_of_files(model, detector_name, upscaler)
+        return pipeline.identity_of_files(model, detector_name, upscaler)
 
     @classmethod
     def execute(
         cls,
         video: Any,
-        model: str,
-        scale: str,
-        strength: float,
-        detector_name: str,
-        upscaler: str,
-        dtype: str,
-        if_missing: str,
         crf: int = CRF,
-        gpen_model: host.Hosted | None = None,
-        detector: host.Hosted | None = None,
-        upscale_model: Any = None,
-        **rare: Any,
+        **inputs: Any,
     ) -> io.NodeOutput:
-        restoring = portrait.restorer_of(gpen_model, model, dtype, if_missing)
-        finding = portrait.detector_of(detector, detector_name, if_missing)
-        gpen, finder = restoring.hosted, finding.hosted
-        options = portrait.options_of(scale=int(scale), strength=strength, **rare)
+        chosen = pipeline.choose(**inputs)
+        gpen, finder, options = chosen.gpen, chosen.finder, chosen.options
         # How many faces its frames have is not known yet: as many as a batch takes.
         batch = options.faces_per_batch or automatic_batch(gpen, _MANY_FACES)
         options = replace(options, faces_per_batch=batch)
-        upscale_model = None if options.scale == 1 else upscale_model
-        background = (
-            weights.Chosen(None)
-            if options.scale == 1
-            else upscale.choose_upscaler(upscaler, if_missing, upscale_model)
-        )
-        names = {"model": gpen.name, "detector": finder.name}
-        names["background"] = upscale.name_of(background.file, upscale_model)
+        file, _, upscale_model, _ = chosen.upscaler
         settings = {
-            "networks": [_identity(gpen), _identity(finder), str(background.file)],
+            "networks": [_identity(gpen), _identity(finder), str(file)],
             "upscale_model": "" if upscale_model is None else str(id(upscale_model)),
             "options": str(replace(options, faces_per_batch=0, tile=0)),
         }
         clip = ClipUnderWay(_job(video_files.file_of(video), options.scale, crf, settings))
         room = _activations(gpen, finder, clip, options)
-        used = (background.file, dtype, upscale_model, options.tile, gpen, finder)
-        with host.relieved(), upscale.upscaler_in_use(*used, activations=room) as ready:
+        with (
+            host.relieved(),
+            upscale.upscaler_in_use(*chosen.upscaler, gpen, finder, activations=room) as ready,
+        ):
             detecting = finder.owner.to(host.compute_device())
-            pipeline = PortraitPipeline(gpen.owner, detecting, ready, options)
-            report = replace(enhance(clip, pipeline), models=names)
+            whole = PortraitPipeline(gpen.owner, detecting, ready, options)
+            report = replace(enhance(clip, whole), models=chosen.names)
         clip.clean()
-        notes = [each.note for each in (restoring, finding, background) if each.note]
+        notes = chosen.notes
         sentence = report.summary()
         if not report.total.faces:
             sentence = no_face(options.confidence, options.max_side)
@@ -172,13 +155,13 @@ class EnhanceVideo(io.ComfyNode):
         )
 
 
-def enhance(clip: ClipUnderWay, pipeline: PortraitPipeline) -> ClipReport:
+def enhance(clip: ClipUnderWay, whole: PortraitPipeline) -> ClipReport:
     """Run the pipeline on some frames after the other, with the node's bar counting them."""
     bar = host.progress_bar()
     device = host.working_device(memory.PASTING_COPIES * clip.piece_bytes)
 
     def work(frames: Tensor, on_progress: ProgressCallback) -> EnhancedPiece:
-        result = pipeline(upload(frames, device), on_progress=lambda _, *done: on_progress(*done))
+        result = whole(upload(frames, device), on_progress=lambda _, *done: on_progress(*done))
         return EnhancedPiece(result.images, result.report.faces)
 
     return clip.run(work, lambda done, total: bar(done if total else 0, total))
